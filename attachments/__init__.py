@@ -1,0 +1,1 @@
+"""Direct-to-S3 attachments for Django: presign, confirm, serve, clean up."""

@@ -1,0 +1,16 @@
+from django.apps import AppConfig
+from django.core import checks
+from django.utils.translation import gettext_lazy as _
+
+
+class AttachmentsConfig(AppConfig):
+    name = "attachments"
+    default_auto_field = "django.db.models.BigAutoField"
+    verbose_name = _("Attachments")
+
+    def ready(self) -> None:
+        from attachments import signals  # noqa: F401 (connects the receivers)
+        from attachments.checks import check_settings, check_storage
+
+        checks.register(check_settings)
+        checks.register(check_storage)

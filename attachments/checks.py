@@ -1,0 +1,121 @@
+"""What ``manage.py check`` says of the settings, without any network."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from django.core.files.storage import storages
+from django.core.files.storage.handler import InvalidStorageError
+from django.utils.module_loading import import_string
+from storages.backends.s3 import S3Storage
+
+from attachments.conf import DEFAULTS, UNSET_MESSAGE_MODEL, conf
+from attachments.policy import AccessPolicy
+
+MAX_SINGLE_COPY_MB = 5 * 1024  # S3's CopyObject and POST take at most 5 GiB
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """The dict ``ATTACHMENTS``: keys, types, and the models and classes that it names."""
+    configured: dict[str, Any] = getattr(settings, "ATTACHMENTS", {})
+    return [
+        *_check_keys(configured),
+        *_check_values(configured),
+        *_check_message_model(),
+        *_check_access_policy(),
+    ]
+
+
+def _check_keys(configured: dict[str, Any]) -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    for key in configured.keys() - DEFAULTS.keys():
+        close = get_close_matches(key, DEFAULTS, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"Known keys: {', '.join(DEFAULTS)}."
+        errors.append(
+            Error(f"ATTACHMENTS has an unknown key {key!r}.", hint=hint, id="attachments.E001")
+        )
+    return errors
+
+
+def _check_values(configured: dict[str, Any]) -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    for key, default in DEFAULTS.items():
+        value = configured.get(key, default)
+        wanted = _explain_wrong_value(key, value, default)
+        if wanted:
+            errors.append(
+                Error(
+                    f"ATTACHMENTS[{key!r}] must be {wanted}, not {value!r}.", id="attachments.E002"
+                )
+            )
+    return errors
+
+
+def _explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
+    """What the value must be, or None if it is."""
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "True or False"
+    if isinstance(default, int) or key == "RETENTION_DAYS":
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if key == "MAX_SIZE_MB" and is_number and value > MAX_SINGLE_COPY_MB:
+            return f"at most {MAX_SINGLE_COPY_MB}"
+        return None if is_number or value is default else "a whole number above zero"
+    if isinstance(default, tuple):
+        is_list = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+        return None if is_list else "a list of strings"
+    return None if isinstance(value, str) else "a string"
+
+
+def _check_message_model() -> list[CheckMessage]:
+    name = conf.message_model
+    if name == UNSET_MESSAGE_MODEL:
+        problem = "ATTACHMENTS['MESSAGE_MODEL'] is not set."
+    else:
+        try:
+            apps.get_model(name)
+        except ValueError:
+            problem = f"ATTACHMENTS['MESSAGE_MODEL'] is {name!r}, not 'app_label.Model'."
+        except LookupError:
+            problem = f"ATTACHMENTS['MESSAGE_MODEL'] names {name!r}, which is not installed."
+        else:
+            return []
+    hint = (
+        "Name the model that attachments hang on, as AUTH_USER_MODEL does: "
+        "ATTACHMENTS = {'MESSAGE_MODEL': 'chat.Message'}, with its app in INSTALLED_APPS. "
+        "Set it before the first migrate."
+    )
+    return [Error(problem, hint=hint, id="attachments.E003")]
+
+
+def _check_access_policy() -> list[CheckMessage]:
+    path = conf.access_policy
+    try:
+        policy = import_string(path)
+    except ImportError as error:
+        problem = f"ATTACHMENTS['ACCESS_POLICY'] names {path!r}, which cannot be imported: {error}"
+    else:
+        if isinstance(policy, type) and issubclass(policy, AccessPolicy):
+            return []
+        problem = f"ATTACHMENTS['ACCESS_POLICY'] names {path!r}, which is no AccessPolicy."
+    return [Error(problem, hint="Subclass attachments.policy.AccessPolicy.", id="attachments.E004")]
+
+
+def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """``STORAGES["attachments"]`` is a django-storages S3 backend that leaves keys alone."""
+    hint = "See STORAGES in the README: storages.backends.s3.S3Storage with bucket_name."
+    try:
+        backend = storages["attachments"]
+    except InvalidStorageError as error:
+        return [Error(str(error), hint=hint, id="attachments.E005")]
+    if not isinstance(backend, S3Storage):
+        problem = "STORAGES['attachments'] is not a django-storages S3 backend."
+    elif not backend.bucket_name:
+        problem = "STORAGES['attachments'] names no bucket_name."
+    elif backend.location:
+        problem = "STORAGES['attachments'] has a location: keys and bucket policy would not match."
+    else:
+        return []
+    return [Error(problem, hint=hint, id="attachments.E005")]

@@ -1,0 +1,18 @@
+"""SHA-256 digests as S3 spells them: base64 of 32 bytes."""
+
+import base64
+import binascii
+import hashlib
+
+from attachments.errors import InvalidChecksum
+
+
+def clean_checksum(value: str) -> str:
+    """Give the canonical base64 of a SHA-256 digest, or raise ``InvalidChecksum``."""
+    try:
+        digest = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidChecksum(attr="checksum_sha256") from error
+    if len(digest) != hashlib.sha256().digest_size:
+        raise InvalidChecksum(attr="checksum_sha256")
+    return base64.b64encode(digest).decode()

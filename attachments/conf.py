@@ -1,0 +1,92 @@
+"""The app's settings: the dict ``ATTACHMENTS``, with typed defaults."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+
+DEFAULTS: dict[str, Any] = {
+    "ACCESS_POLICY": "attachments.policy.OwnerOnlyPolicy",
+    "ALLOWED_CONTENT_TYPES": (
+        "image/jpeg",
+        "image/png",
+        "image/gif",
+        "image/webp",
+        "video/mp4",
+        "video/webm",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/opus",
+        "application/pdf",
+    ),
+    "CDN_URL": "",
+    "CORS_ALLOWED_ORIGINS": (),
+    "DOWNLOAD_EXPIRES_SECONDS": 600,
+    "MAX_SIZE_MB": 100,
+    "MESSAGE_MODEL": "",
+    "ORPHAN_DAYS": 7,
+    "PRESIGN_RATE": "10/minute",
+    "PUBLIC_ENDPOINT_URL": "",
+    "PUBLIC_READ": True,
+    "RETENTION_DAYS": None,
+    "UPLOAD_EXPIRES_SECONDS": 600,
+}
+
+# A model field must name some model for Django to reach its system checks, which then explain.
+UNSET_MESSAGE_MODEL = "attachments.MessageModelIsNotSet"
+
+
+class AttachmentsSettings:
+    """``settings.ATTACHMENTS`` over ``DEFAULTS``, read at each access so that overriding works."""
+
+    def __getitem__(self, key: str) -> Any:
+        return getattr(settings, "ATTACHMENTS", {}).get(key, DEFAULTS[key])
+
+    @property
+    def access_policy(self) -> str:
+        """Dotted path of the host's ``attachments.policy.AccessPolicy``."""
+        return str(self["ACCESS_POLICY"])
+
+    @property
+    def allowed_content_types(self) -> tuple[str, ...]:
+        return tuple(self["ALLOWED_CONTENT_TYPES"])
+
+    @property
+    def cdn_url(self) -> str:
+        """Base URL in front of the bucket, without a trailing slash; empty: none."""
+        return str(self["CDN_URL"] or "").rstrip("/")
+
+    @property
+    def cors_allowed_origins(self) -> tuple[str, ...]:
+        """Browser origins that may post to and read from the bucket."""
+        return tuple(self["CORS_ALLOWED_ORIGINS"])
+
+    @property
+    def download_expires_in(self) -> timedelta:
+        return timedelta(seconds=self["DOWNLOAD_EXPIRES_SECONDS"])
+
+    @property
+    def max_size_bytes(self) -> int:
+        return int(self["MAX_SIZE_MB"] * 2**20)
+
+    @property
+    def message_model(self) -> str:
+        """The model that attachments hang on, as ``"app_label.Model"``."""
+        return str(self["MESSAGE_MODEL"] or UNSET_MESSAGE_MODEL)
+
+    @property
+    def public_endpoint_url(self) -> str:
+        """Where clients reach the store; empty: where Django does."""
+        return str(self["PUBLIC_ENDPOINT_URL"] or "").rstrip("/")
+
+    @property
+    def public_read(self) -> bool:
+        """Whether confirmed objects are world-readable; otherwise every link is presigned."""
+        return bool(self["PUBLIC_READ"])
+
+    @property
+    def upload_expires_in(self) -> timedelta:
+        return timedelta(seconds=self["UPLOAD_EXPIRES_SECONDS"])
+
+
+conf = AttachmentsSettings()

@@ -1,0 +1,185 @@
+"""What can go wrong, in the domain's words.
+
+One tree: the second level is the kind (the HTTP edge maps kinds to status codes, once), the leaves
+are the facts, with the stable ``code`` of the contract.
+"""
+
+from typing import Any, ClassVar
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+class AttachmentError(Exception):
+    """Base of all errors of this app.
+
+    ``attr`` names the input field at fault; ``params`` fill ``message`` and are JSON values.
+    """
+
+    code: ClassVar[str]
+    message: ClassVar[str | Promise]
+
+    def __init__(self, *, attr: str | None = None, **params: Any) -> None:
+        self.attr = attr
+        self.params = params
+        super().__init__(self.code)
+
+    @property
+    def detail(self) -> str:
+        """The message in the active language."""
+        return str(self.message) % self.params
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+# Kinds
+
+
+class InvalidInput(AttachmentError):
+    """The request is at fault."""
+
+
+class NotFound(AttachmentError):
+    """No such thing, or not one that the caller may see: the two look the same."""
+
+    code = "not_found"
+    message = _("Not found.")
+
+
+class Forbidden(AttachmentError):
+    """The caller sees it, and may not do this to it."""
+
+
+class Conflict(AttachmentError):
+    """Not in this state."""
+
+
+class Gone(AttachmentError):
+    """Over for good."""
+
+
+class Unprocessable(AttachmentError):
+    """Well-formed, and wrong in substance."""
+
+
+class Unavailable(AttachmentError):
+    """Nothing is lost: the same call works later."""
+
+
+# Invalid input
+
+
+class ContentTypeNotAllowed(InvalidInput):
+    code = "content_type_not_allowed"
+    message = _("Content type “%(content_type)s” is not allowed. Allowed: %(allowed)s.")
+
+
+class FileTooLarge(InvalidInput):
+    """The declared size is over ``ATTACHMENTS["MAX_SIZE_MB"]``."""
+
+    code = "file_too_large"
+    message = _("The file is too large: %(size_bytes)s bytes, at most %(max_size_bytes)s.")
+
+
+class InvalidSize(InvalidInput):
+    code = "invalid_size"
+    message = _("The size must be at least one byte.")
+
+
+class InvalidFilename(InvalidInput):
+    code = "invalid_filename"
+    message = _("Invalid filename: %(reason)s")
+
+
+class InvalidMetadata(InvalidInput):
+    code = "invalid_metadata"
+    message = _("Invalid metadata: %(reason)s")
+
+
+class InvalidChecksum(InvalidInput):
+    code = "invalid_checksum"
+    message = _("The checksum must be a SHA-256 digest of 32 bytes in base64.")
+
+
+class InvalidIdempotencyKey(InvalidInput):
+    code = "invalid_idempotency_key"
+    message = _("An Idempotency-Key has 1 to %(max_length)s characters.")
+
+
+# The caller
+
+
+class NotYours(Forbidden):
+    """Someone else's attachment, which the caller may read."""
+
+    code = "permission_denied"
+    message = _("Only its uploader or staff may do this.")
+
+
+# State
+
+
+class NotUploaded(Conflict):
+    code = "not_uploaded"
+    message = _("The file has not been uploaded yet.")
+
+
+class UploadInProgress(Conflict):
+    """Another confirm holds the lease, or the client was still writing while this one looked."""
+
+    code = "upload_in_progress"
+    message = _("The upload is being confirmed or still written. Try again in a moment.")
+
+
+class AttachmentNotReady(Conflict):
+    code = "attachment_not_ready"
+    message = _("The attachment is not ready: its status is “%(status)s”.")
+
+
+class AlreadyLinked(Conflict):
+    """Linked once, an attachment stays with its message."""
+
+    code = "already_linked"
+    message = _("The attachment already hangs on another message.")
+
+
+class UploadExpired(Gone):
+    code = "upload_expired"
+    message = _("The time to upload this file is over. Request a new upload.")
+
+
+class IdempotencyKeyReused(Unprocessable):
+    code = "idempotency_key_reused"
+    message = _("This Idempotency-Key was used with another request body.")
+
+
+class RejectedUpload(Unprocessable):
+    """The bytes are not what was declared. The row keeps the reason, the objects go."""
+
+
+class ContentMismatch(RejectedUpload):
+    code = "content_mismatch"
+    message = _("The content is not %(declared)s.")
+
+
+class SizeMismatch(RejectedUpload):
+    code = "size_mismatch"
+    message = _("The file has %(found)s bytes; expected %(expected)s.")
+
+
+class ChecksumMismatch(RejectedUpload):
+    code = "checksum_mismatch"
+    message = _("The SHA-256 of the file is not the declared one.")
+
+
+class StorageUnavailable(Unavailable):
+    """The store does not answer, or not as an S3 store does. The cause is chained and logged."""
+
+    code = "storage_unavailable"
+    message = _("The file storage is not available. Try again later.")
+
+
+REJECTIONS: dict[str, type[RejectedUpload]] = {
+    error.code: error for error in (ContentMismatch, SizeMismatch, ChecksumMismatch)
+}

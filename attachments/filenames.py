@@ -1,0 +1,61 @@
+"""The user's filename: what is accepted, and how it is spelled in a key."""
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+from django.utils.translation import gettext_lazy as _
+
+from attachments.errors import InvalidFilename
+
+MAX_FILENAME_LENGTH = 255
+# Short enough for any file system that a store keeps its keys on, whatever the prefix.
+MAX_SAFE_NAME_LENGTH = 100
+
+# Control characters, lone surrogates, and what breaks a line where names are listed or logged.
+_FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
+# Embeddings, overrides and isolates make "exe.gpj" read as "jpg.exe". https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing
+_BIDI_OVERRIDES = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE
+)
+
+
+def clean_filename(value: str) -> str:
+    """Give the name in NFC without outer spaces, or raise ``InvalidFilename``.
+
+    Any language is welcome; path parts, control and bidi-override characters and reserved names are not.
+    """
+    name = unicodedata.normalize("NFC", value).strip()
+    reason = None
+    if not name:
+        reason = _("it is empty.")
+    elif len(name) > MAX_FILENAME_LENGTH:
+        reason = _("it is longer than 255 characters.")
+    elif "/" in name or "\\" in name or not name.strip("."):
+        reason = _("it must be a name, not a path.")
+    elif any(unicodedata.category(char) in _FORBIDDEN_CATEGORIES for char in name):
+        reason = _("it has control characters.")
+    elif _BIDI_OVERRIDES & set(name):
+        reason = _("it has characters that change the direction of text.")
+    elif _RESERVED.match(name):
+        reason = _("the name is reserved by operating systems.")
+    if reason is not None:
+        raise InvalidFilename(attr="filename", reason=reason)
+    return name
+
+
+def make_safe_name(filename: str, *, extensions: tuple[str, ...]) -> str:
+    """Spell a cleaned filename in ASCII for a key, ending in one of the type's extensions.
+
+    A name's own extension stays if the verified type has it; otherwise the first is used, so that
+    nothing that guesses a type by its extension guesses another than the verified one.
+    """
+    path = PurePosixPath(filename)
+    suffix = path.suffix.lower()
+    if suffix not in extensions:
+        suffix = extensions[0] if extensions else ""
+    ascii_stem = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_stem).strip("-_")
+    return (stem[: MAX_SAFE_NAME_LENGTH - len(suffix)] or "file") + suffix

@@ -1,0 +1,168 @@
+import django.db.models.deletion
+import django.utils.timezone
+import uuid
+from django.conf import settings
+from django.db import migrations, models
+
+from attachments.conf import conf
+from attachments.storage import get_attachments_storage
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = [
+        # The host's message model, as AUTH_USER_MODEL: whatever its first migration is called.
+        migrations.swappable_dependency(conf.message_model),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name="Attachment",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("filename", models.CharField(max_length=255, verbose_name="filename")),
+                ("content_type", models.CharField(max_length=100, verbose_name="content type")),
+                (
+                    "size_bytes",
+                    models.PositiveBigIntegerField(
+                        help_text="Declared until ready, then found.",
+                        null=True,
+                        verbose_name="size in bytes",
+                    ),
+                ),
+                (
+                    "checksum_sha256",
+                    models.CharField(
+                        blank=True,
+                        help_text="Base64, as S3 spells it.",
+                        max_length=44,
+                        verbose_name="SHA-256",
+                    ),
+                ),
+                (
+                    "storage_key",
+                    models.FileField(
+                        max_length=512,
+                        storage=get_attachments_storage,
+                        upload_to="",
+                        verbose_name="storage key",
+                    ),
+                ),
+                ("metadata", models.JSONField(blank=True, default=dict, verbose_name="metadata")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "pending"),
+                            ("verifying", "verifying"),
+                            ("scanning", "scanning"),
+                            ("ready", "ready"),
+                            ("rejected", "rejected"),
+                            ("infected", "infected"),
+                        ],
+                        default="pending",
+                        max_length=10,
+                        verbose_name="status",
+                    ),
+                ),
+                (
+                    "error",
+                    models.JSONField(
+                        blank=True,
+                        help_text="Why it was rejected: code and params.",
+                        null=True,
+                        verbose_name="error",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, editable=False, verbose_name="created at"
+                    ),
+                ),
+                (
+                    "confirmed_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="confirmed at"),
+                ),
+                (
+                    "expires_at",
+                    models.DateTimeField(
+                        help_text="Until when the signed form takes the file.",
+                        verbose_name="expires at",
+                    ),
+                ),
+                (
+                    "lease_expires_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Until when one confirm owns the row while it verifies.",
+                        null=True,
+                        verbose_name="lease expires at",
+                    ),
+                ),
+                (
+                    "idempotency_key",
+                    models.CharField(
+                        blank=True, max_length=255, null=True, verbose_name="idempotency key"
+                    ),
+                ),
+                (
+                    "idempotency_fingerprint",
+                    models.CharField(blank=True, editable=False, max_length=64),
+                ),
+                (
+                    "message",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attachments",
+                        to=conf.message_model,
+                        verbose_name="message",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attachments",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "attachment",
+                "verbose_name_plural": "attachments",
+                "db_table": "attachments",
+                "ordering": ["-created_at"],
+                "indexes": [
+                    models.Index(fields=["user", "-created_at"], name="attachments_user_created"),
+                    models.Index(fields=["-created_at"], name="attachments_created"),
+                    models.Index(
+                        condition=models.Q(("message__isnull", True), ("status", "ready")),
+                        fields=["created_at"],
+                        name="attachments_orphans",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status__in", ["pending", "verifying"])),
+                        fields=["expires_at"],
+                        name="attachments_stale",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("user", "idempotency_key"), name="attachments_idempotency_key"
+                    )
+                ],
+            },
+        ),
+    ]

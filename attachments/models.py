@@ -1,0 +1,165 @@
+"""Rows: what is known of each file."""
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from attachments.conf import conf
+from attachments.content_types import get_extensions
+from attachments.errors import REJECTIONS
+from attachments.filenames import make_safe_name
+from attachments.policy import get_access_policy
+from attachments.storage import get_attachments_storage
+
+
+class AttachmentQuerySet(models.QuerySet["Attachment"]):
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> "AttachmentQuerySet":
+        """What ``user`` may see: his own, what hangs on messages he may read; staff all.
+
+        The one rule behind detail, list, download and delete.
+        """
+        if getattr(user, "is_staff", False):
+            return self.all()
+        if isinstance(user, AnonymousUser):
+            return self.none()
+        return self.filter(
+            Q(user=user.pk) | Q(message__in=get_access_policy().readable_messages(user))
+        )
+
+    def ready(self) -> "AttachmentQuerySet":
+        return self.filter(status=Attachment.Status.READY)
+
+
+class Attachment(models.Model):
+    """One file that a user uploads, from the signed form to the served object."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending", _("pending")
+        VERIFYING = "verifying", _("verifying")
+        SCANNING = "scanning", _("scanning")
+        READY = "ready", _("ready")
+        REJECTED = "rejected", _("rejected")
+        INFECTED = "infected", _("infected")
+
+    # Random, as in public mode whoever knows the id can guess the link.
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="attachments",
+        verbose_name=_("user"),
+        db_index=False,  # the index on user and created_at serves it
+    )
+    message = models.ForeignKey(
+        conf.message_model,
+        on_delete=models.CASCADE,
+        related_name="attachments",
+        verbose_name=_("message"),
+        null=True,
+        blank=True,
+    )
+    filename = models.CharField(_("filename"), max_length=255)
+    content_type = models.CharField(_("content type"), max_length=100)
+    size_bytes = models.PositiveBigIntegerField(
+        _("size in bytes"), null=True, help_text=_("Declared until ready, then found.")
+    )
+    checksum_sha256 = models.CharField(
+        "SHA-256", max_length=44, blank=True, help_text=_("Base64, as S3 spells it.")
+    )
+    storage_key = models.FileField(
+        _("storage key"), max_length=512, storage=get_attachments_storage
+    )
+    metadata = models.JSONField(_("metadata"), default=dict, blank=True)
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.PENDING
+    )
+    error = models.JSONField(
+        _("error"), null=True, blank=True, help_text=_("Why it was rejected: code and params.")
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    confirmed_at = models.DateTimeField(_("confirmed at"), null=True, blank=True)
+    expires_at = models.DateTimeField(
+        _("expires at"), help_text=_("Until when the signed form takes the file.")
+    )
+    lease_expires_at = models.DateTimeField(
+        _("lease expires at"),
+        null=True,
+        blank=True,
+        help_text=_("Until when one confirm owns the row while it verifies."),
+    )
+    idempotency_key = models.CharField(
+        _("idempotency key"),
+        max_length=255,
+        null=True,
+        blank=True,  # noqa: DJ001 (NULLs never collide)
+    )
+    idempotency_fingerprint = models.CharField(max_length=64, blank=True, editable=False)
+
+    objects = AttachmentQuerySet.as_manager()
+
+    class Meta:
+        db_table = "attachments"
+        ordering = ["-created_at"]
+        verbose_name = _("attachment")
+        verbose_name_plural = _("attachments")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "idempotency_key"], name="attachments_idempotency_key"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["user", "-created_at"], name="attachments_user_created"),
+            models.Index(fields=["-created_at"], name="attachments_created"),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(message__isnull=True, status="ready"),
+                name="attachments_orphans",
+            ),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(status__in=["pending", "verifying"]),
+                name="attachments_stale",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.filename
+
+    @property
+    def key(self) -> str:
+        """The key of the object that the row stands for now."""
+        return str(self.storage_key.name)
+
+    @property
+    def pending_key(self) -> str:
+        """Where the client writes."""
+        return f"pending/{self.pk}"
+
+    @property
+    def published_key(self) -> str:
+        """Where the verified copy is served from."""
+        safe_name = make_safe_name(self.filename, extensions=get_extensions(self.content_type))
+        return f"attachments/{self.pk}/{safe_name}"
+
+    @property
+    def size_range(self) -> tuple[int, int]:
+        """The least and the most bytes that the file may have: as declared, if it was."""
+        return (self.size_bytes or 1), (self.size_bytes or conf.max_size_bytes)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status == self.Status.READY
+
+    @property
+    def error_info(self) -> dict[str, Any] | None:
+        """Why it was rejected, as ``{code, detail}`` in the active language."""
+        if self.error is None:
+            return None
+        error = REJECTIONS[self.error["code"]](**self.error["params"])
+        return {"code": error.code, "detail": error.detail}

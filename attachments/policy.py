@@ -1,0 +1,48 @@
+"""Who may read the message that an attachment hangs on, and who may hang one there.
+
+The host decides: it subclasses ``AccessPolicy`` and names the class in
+``ATTACHMENTS["ACCESS_POLICY"]``. Both rules are querysets, so that one SQL filter serves detail,
+list, download and delete alike, without a query per row.
+"""
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Model, QuerySet
+from django.utils.module_loading import import_string
+
+from attachments.conf import conf
+
+
+class AccessPolicy:
+    """The host's rules about its messages. Uploaders and staff need none to see attachments."""
+
+    def readable_messages(self, user: AbstractBaseUser) -> QuerySet[Any]:
+        """The messages whose attachments ``user`` may see."""
+        raise NotImplementedError
+
+    def linkable_messages(self, user: AbstractBaseUser) -> QuerySet[Any]:
+        """The messages that ``user`` may hang his own attachments on."""
+        raise NotImplementedError
+
+
+class OwnerOnlyPolicy(AccessPolicy):
+    """The safe default: only its uploader and staff see an attachment; nothing can be linked."""
+
+    def readable_messages(self, user: AbstractBaseUser) -> QuerySet[Any]:
+        return get_message_model()._default_manager.none()
+
+    def linkable_messages(self, user: AbstractBaseUser) -> QuerySet[Any]:
+        return get_message_model()._default_manager.none()
+
+
+def get_message_model() -> type[Model]:
+    """The host's message model, by ``ATTACHMENTS["MESSAGE_MODEL"]``."""
+    return apps.get_model(conf.message_model)
+
+
+def get_access_policy() -> AccessPolicy:
+    """An instance of the host's policy, by ``ATTACHMENTS["ACCESS_POLICY"]``."""
+    policy: AccessPolicy = import_string(conf.access_policy)()
+    return policy

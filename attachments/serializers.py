@@ -1,0 +1,151 @@
+"""Shapes of requests and responses; the rules are in services."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from attachments.models import Attachment
+from attachments.policy import get_message_model
+from attachments.services import get_download_url
+
+
+@extend_schema_field({"type": "string"})
+class TextField(serializers.Field):
+    """A string as it came: what is wrong with it is for the rules to say, with their codes."""
+
+    default_error_messages = {"invalid": _("Not a valid string.")}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+    def to_representation(self, value: str) -> str:
+        return value
+
+
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": 255})
+class FilenameField(TextField):
+    pass
+
+
+@extend_schema_field(
+    {"type": "string", "format": "byte", "minLength": 44, "maxLength": 44, "nullable": True}
+)
+class ChecksumField(TextField):
+    pass
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class MetadataField(serializers.Field):
+    """Any JSON; the rules want an object of at most 8 KiB."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class MessageIdField(serializers.Field):
+    """The primary key of the host's message model, whatever its type."""
+
+    default_error_messages = {"invalid": _("Not a valid message id.")}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, bool | list | dict):
+            self.fail("invalid")
+        try:
+            value = get_message_model()._meta.pk.to_python(data)
+        except ValidationError:
+            self.fail("invalid")
+        return value
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class PresignSerializer(serializers.Serializer):
+    filename = FilenameField()
+    content_type = TextField()
+    size_bytes = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        help_text=_("Then the store accepts exactly that many bytes."),
+    )
+    checksum_sha256 = ChecksumField(
+        required=False,
+        allow_null=True,
+        help_text=_("SHA-256 in base64. Then the store accepts only those bytes."),
+    )
+    message_id = MessageIdField(required=False, allow_null=True)
+    metadata = MetadataField(required=False, allow_null=True)
+
+
+class ConfirmSerializer(serializers.Serializer):
+    attachment_id = serializers.UUIDField()
+    message_id = MessageIdField(required=False, allow_null=True)
+    metadata = MetadataField(
+        required=False, allow_null=True, help_text=_("Merged over what presign was given.")
+    )
+
+
+class TicketSerializer(serializers.Serializer):
+    attachment_id = serializers.UUIDField()
+    url = serializers.URLField()
+    fields = serializers.DictField(child=serializers.CharField())  # type: ignore[assignment]
+    expires_at = serializers.DateTimeField()
+    expires_in = serializers.IntegerField(help_text=_("Seconds."))
+    max_size_bytes = serializers.IntegerField()
+
+
+class ErrorInfoSerializer(serializers.Serializer):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class AttachmentSerializer(serializers.ModelSerializer):
+    """The contract's Attachment, everywhere the same."""
+
+    user_id = serializers.PrimaryKeyRelatedField(source="user", read_only=True)
+    message_id = MessageIdField(read_only=True, allow_null=True)
+    checksum_sha256 = serializers.SerializerMethodField()
+    download_url = serializers.SerializerMethodField(
+        help_text=_("Null until ready. May be signed: read it anew when it is needed.")
+    )
+    error = ErrorInfoSerializer(source="error_info", read_only=True, allow_null=True)
+
+    class Meta:
+        model = Attachment
+        fields = [
+            "id",
+            "user_id",
+            "message_id",
+            "filename",
+            "content_type",
+            "size_bytes",
+            "checksum_sha256",
+            "status",
+            "metadata",
+            "created_at",
+            "confirmed_at",
+            "download_url",
+            "error",
+        ]
+        read_only_fields = fields
+
+    def get_checksum_sha256(self, attachment: Attachment) -> str | None:
+        return attachment.checksum_sha256 or None
+
+    def get_download_url(self, attachment: Attachment) -> str | None:
+        return get_download_url(attachment)
+
+
+class AttachmentFilterSerializer(serializers.Serializer):
+    """The query of the list."""
+
+    message_id = MessageIdField(required=False)
+    status = serializers.ChoiceField(choices=Attachment.Status.choices, required=False)

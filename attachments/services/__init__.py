@@ -1,0 +1,22 @@
+"""The rules and their order. Keyword-only functions; every store call outside transactions."""
+
+from attachments.services.access import (
+    delete_attachment,
+    delete_objects,
+    get_attachment,
+    get_download_url,
+    link_attachments,
+)
+from attachments.services.confirm import confirm_upload
+from attachments.services.presign import Ticket, presign_upload
+
+__all__ = [
+    "Ticket",
+    "confirm_upload",
+    "delete_attachment",
+    "delete_objects",
+    "get_attachment",
+    "get_download_url",
+    "link_attachments",
+    "presign_upload",
+]

@@ -1,0 +1,90 @@
+"""What users do with attachments that are there: see, link, download, delete."""
+
+import logging
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Model
+
+from attachments import storage
+from attachments.conf import conf
+from attachments.errors import (
+    AlreadyLinked,
+    AttachmentNotReady,
+    NotFound,
+    NotYours,
+    StorageUnavailable,
+)
+from attachments.models import Attachment
+from attachments.policy import get_access_policy
+
+logger = logging.getLogger(__name__)
+
+
+def get_attachment(*, attachment_id: UUID, user: AbstractBaseUser) -> Attachment:
+    """One attachment that ``user`` may see; raises ``NotFound``."""
+    attachment = Attachment.objects.visible_to(user).filter(pk=attachment_id).first()
+    if attachment is None:
+        raise NotFound
+    return attachment
+
+
+def get_download_url(attachment: Attachment) -> str | None:
+    """A link that works now, or None until the attachment is ready. No call to the store."""
+    if not attachment.is_ready:
+        return None
+    if conf.cdn_url:
+        return f"{conf.cdn_url}/{quote(attachment.key)}"
+    if conf.public_read:
+        return storage.get_public_url(attachment.key)
+    return storage.sign_download(key=attachment.key, expires_in=conf.download_expires_in)
+
+
+def check_linkable(*, message_id: Any, user: AbstractBaseUser) -> None:
+    """Raise ``NotFound`` unless ``user`` may hang his attachments on this message."""
+    if not get_access_policy().linkable_messages(user).filter(pk=message_id).exists():
+        raise NotFound(attr="message_id")
+
+
+def link_attachments(
+    *, attachment_ids: Collection[UUID], message: Model, user: AbstractBaseUser
+) -> None:
+    """Hang ready attachments of ``user`` on ``message``: all of them, or an error for the first.
+
+    For the host to call in the transaction that makes the message; it answers for the user's
+    right to write there. Linked once, an attachment stays. Raises ``NotFound``,
+    ``AttachmentNotReady``, ``AlreadyLinked``; the caller's transaction then rolls back.
+    """
+    ids = set(attachment_ids)
+    mine = Attachment.objects.filter(pk__in=ids, user_id=user.pk)
+    linked = mine.ready().filter(message=None).update(message=message)
+    if linked == len(ids):
+        return
+    found = mine.in_bulk()
+    for attachment_id in ids:
+        attachment = found.get(attachment_id)
+        if attachment is None:
+            raise NotFound(attr="attachment_ids")
+        if not attachment.is_ready:
+            raise AttachmentNotReady(attr="attachment_ids", status=attachment.status)
+        if attachment.message_id != message.pk:
+            raise AlreadyLinked(attr="attachment_ids")
+
+
+def delete_attachment(*, attachment_id: UUID, user: AbstractBaseUser) -> None:
+    """Delete the row; its objects go after the commit. Raises ``NotFound``, ``NotYours``."""
+    attachment = get_attachment(attachment_id=attachment_id, user=user)
+    if attachment.user_id != user.pk and not getattr(user, "is_staff", False):
+        raise NotYours
+    attachment.delete()
+
+
+def delete_objects(*, keys: Collection[str]) -> None:
+    """Delete objects that no row needs any more. That the store is down is logged, not raised."""
+    try:
+        storage.delete_objects(keys)
+    except StorageUnavailable:
+        logger.warning("Objects left in the store: %s", ", ".join(sorted(keys)))

@@ -1,0 +1,36 @@
+"""The object store in our words: the only package that imports boto3 and botocore."""
+
+from attachments.storage.bucket import SetupStep, ensure_bucket, ping_bucket, setup_bucket
+from attachments.storage.client import get_attachments_storage
+from attachments.storage.objects import (
+    ObjectChanged,
+    ObjectFacts,
+    ObjectNotFound,
+    SignedUpload,
+    copy_object,
+    delete_objects,
+    get_public_url,
+    inspect_object,
+    read_checksum,
+    sign_download,
+    sign_upload,
+)
+
+__all__ = [
+    "ObjectChanged",
+    "ObjectFacts",
+    "ObjectNotFound",
+    "SetupStep",
+    "SignedUpload",
+    "copy_object",
+    "delete_objects",
+    "ensure_bucket",
+    "get_attachments_storage",
+    "get_public_url",
+    "inspect_object",
+    "ping_bucket",
+    "read_checksum",
+    "setup_bucket",
+    "sign_download",
+    "sign_upload",
+]

@@ -1,0 +1,107 @@
+"""The boto3 clients behind ``STORAGES["attachments"]``, and the translation of their errors.
+
+A client takes milliseconds to build and is safe to share between threads: one is kept per process
+for the store as Django reaches it, and one that signs for the store as clients reach it.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import botocore
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from django.core.files.storage import Storage, storages
+from urllib3.exceptions import HTTPError
+
+from attachments.conf import conf
+from attachments.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+logger = logging.getLogger(__name__)
+
+ALIAS = "attachments"
+
+
+def get_attachments_storage() -> Storage:
+    """The storage of ``Attachment.storage_key``; a callable keeps secrets out of migrations."""
+    return storages[ALIAS]
+
+
+def get_bucket() -> str:
+    """The name of the bucket, which django-storages holds."""
+    return str(_get_backend().bucket_name)
+
+
+def get_client() -> "S3Client":
+    """The client that calls the store."""
+    return _open_client(_get_backend())
+
+
+def get_signer() -> "S3Client":
+    """The client that signs what clients see, for the endpoint that they reach."""
+    return _open_signer(_get_backend(), conf.public_endpoint_url)
+
+
+def get_unsigned_client() -> "S3Client":
+    """The client that spells addresses of public objects."""
+    return _open_unsigned_client(_get_backend(), conf.public_endpoint_url)
+
+
+def _get_backend() -> Any:
+    return storages[ALIAS]
+
+
+# Keyed by the backend, which Django makes anew when STORAGES changes (in tests).
+
+
+@lru_cache(maxsize=1)
+def _open_client(backend: Any) -> "S3Client":
+    client: S3Client = backend.connection.meta.client
+    return client
+
+
+@lru_cache(maxsize=1)
+def _open_signer(backend: Any, endpoint_url: str) -> "S3Client":
+    if not endpoint_url:
+        return _open_client(backend)
+    return _open_client.__wrapped__(_reopen_backend(endpoint_url=endpoint_url))
+
+
+@lru_cache(maxsize=1)
+def _open_unsigned_client(backend: Any, endpoint_url: str) -> "S3Client":
+    config = backend.client_config.merge(Config(signature_version=botocore.UNSIGNED))
+    overrides = {"endpoint_url": endpoint_url} if endpoint_url else {}
+    return _open_client.__wrapped__(_reopen_backend(client_config=config, **overrides))
+
+
+def _reopen_backend(**overrides: Any) -> Any:
+    """A second django-storages backend like the configured one, but for ``overrides``."""
+    params = storages.backends[ALIAS]
+    return storages.create_storage(
+        {**params, "OPTIONS": {**params.get("OPTIONS", {}), **overrides}}
+    )
+
+
+@contextmanager
+def translate_errors(expected: dict[str, type[Exception]] | None = None) -> Iterator[None]:
+    """Raise what the caller expects of S3's error codes; all else is ``StorageUnavailable``.
+
+    Codes are S3's own: a 404 page of some proxy, a 403 or rubbish says nothing of an object.
+    """
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if expected and code in expected:
+            raise expected[code] from error
+        logger.warning("The store refused: %s", error)
+        raise StorageUnavailable from error
+    except (BotoCoreError, HTTPError, KeyError, ValueError) as error:
+        # KeyError and ValueError: an answer without the headers or the body that S3 gives.
+        logger.warning("The store does not answer as S3 does: %s: %s", type(error).__name__, error)
+        raise StorageUnavailable from error

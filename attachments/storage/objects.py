@@ -1,0 +1,185 @@
+"""What is done to single objects: sign, inspect, copy, delete."""
+
+import base64
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from botocore.exceptions import ClientError
+
+from attachments.content_types import HEAD_BYTES
+from attachments.storage.client import (
+    get_bucket,
+    get_client,
+    get_signer,
+    get_unsigned_client,
+    translate_errors,
+)
+
+MAX_DELETE = 1000  # keys per DeleteObjects, by the S3 API
+
+
+class ObjectNotFound(Exception):
+    """The store answered that there is no object at this key."""
+
+
+class ObjectChanged(Exception):
+    """The object is not the one that was inspected: its ETag is another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedUpload:
+    """A presigned POST: the form's address and fields; ``file`` comes last."""
+
+    url: str
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectFacts:
+    """What one look at an object tells."""
+
+    size_bytes: int
+    etag: str
+    head: bytes
+    """The first 4 KiB."""
+
+
+def sign_upload(
+    *,
+    key: str,
+    content_type: str,
+    size_range: tuple[int, int],
+    checksum_sha256: str,
+    expires_in: timedelta,
+) -> SignedUpload:
+    """Sign a form that takes this key, this type, this many bytes and, if given, this digest.
+
+    No call to the store.
+    """
+    fields = {"Content-Type": content_type}
+    if checksum_sha256:
+        fields["x-amz-checksum-algorithm"] = "SHA256"
+        fields["x-amz-checksum-sha256"] = checksum_sha256
+    conditions: list[Any] = [{name: value} for name, value in fields.items()]
+    conditions.append(["content-length-range", *size_range])
+    form = get_signer().generate_presigned_post(
+        get_bucket(),
+        key,
+        Fields=fields,
+        Conditions=conditions,
+        ExpiresIn=int(expires_in.total_seconds()),
+    )
+    return SignedUpload(url=form["url"], fields=form["fields"])
+
+
+def sign_download(*, key: str, expires_in: timedelta) -> str:
+    """A link that reads this object until it expires. No call to the store."""
+    return get_signer().generate_presigned_url(
+        "get_object",
+        Params={"Bucket": get_bucket(), "Key": key},
+        ExpiresIn=int(expires_in.total_seconds()),
+    )
+
+
+def get_public_url(key: str) -> str:
+    """Where anybody reads this object, if the bucket's policy lets them."""
+    return _get_public_base(get_unsigned_client(), get_bucket()) + quote(key)
+
+
+@lru_cache(maxsize=1)
+def _get_public_base(client: Any, bucket: str) -> str:
+    """The address of the bucket, by path or by host as the client is configured."""
+    url: str = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "_"})
+    return url.removesuffix("_")
+
+
+def inspect_object(key: str) -> ObjectFacts:
+    """Read size, ETag and first bytes in one ranged GET; raise ``ObjectNotFound``."""
+    with translate_errors({"NoSuchKey": ObjectNotFound}):
+        try:
+            answer = get_client().get_object(
+                Bucket=get_bucket(), Key=key, Range=f"bytes=0-{HEAD_BYTES - 1}"
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidRange":
+                raise
+            return ObjectFacts(size_bytes=0, etag="", head=b"")  # no byte to give: it is empty
+        with answer["Body"] as body:
+            head = body.read(HEAD_BYTES)
+        # A store that ignores ranges answers with the whole object, and its length.
+        total = answer.get("ContentRange", "").rpartition("/")[2]
+        return ObjectFacts(
+            size_bytes=int(total or answer["ContentLength"]), etag=answer["ETag"], head=head
+        )
+
+
+def read_checksum(*, key: str, etag: str) -> str:
+    """The SHA-256 of the object with this ETag, in base64.
+
+    The store's own digest where it keeps one; otherwise the bytes are read through once. Raises
+    ``ObjectNotFound``, ``ObjectChanged``.
+    """
+    expected: dict[str, type[Exception]] = {
+        "404": ObjectNotFound,  # HEAD has no body to name the code
+        "NoSuchKey": ObjectNotFound,
+        "412": ObjectChanged,
+        "PreconditionFailed": ObjectChanged,
+    }
+    with translate_errors(expected):
+        facts = get_client().head_object(
+            Bucket=get_bucket(), Key=key, IfMatch=etag, ChecksumMode="ENABLED"
+        )
+        if "ChecksumSHA256" in facts:
+            return facts["ChecksumSHA256"]
+        digest = hashlib.sha256()
+        answer = get_client().get_object(Bucket=get_bucket(), Key=key, IfMatch=etag)
+        with answer["Body"] as body:
+            for chunk in body.iter_chunks(2**20):
+                digest.update(chunk)
+        return base64.b64encode(digest.digest()).decode()
+
+
+def copy_object(
+    *, source: str, target: str, etag: str, content_type: str, disposition: str, is_public: bool
+) -> str:
+    """Copy the object if it still has this ETag; give its SHA-256 if the store tells, else "".
+
+    The copy carries the type, disposition and caching that it is to be served with, so that no
+    CDN can lose them. Raises ``ObjectNotFound``, ``ObjectChanged``.
+    """
+    expected: dict[str, type[Exception]] = {
+        "NoSuchKey": ObjectNotFound,
+        "PreconditionFailed": ObjectChanged,
+    }
+    with translate_errors(expected):
+        answer = get_client().copy_object(
+            Bucket=get_bucket(),
+            Key=target,
+            CopySource={"Bucket": get_bucket(), "Key": source},
+            CopySourceIfMatch=etag,
+            MetadataDirective="REPLACE",
+            ContentType=content_type,
+            ContentDisposition=disposition,
+            CacheControl=f"{'public' if is_public else 'private'}, max-age=31536000, immutable",
+            ChecksumAlgorithm="SHA256",
+        )
+        return answer["CopyObjectResult"].get("ChecksumSHA256", "")
+
+
+def delete_objects(keys: Collection[str]) -> None:
+    """Delete what is there under these keys; a missing object is no error."""
+    remaining = sorted(keys)
+    with translate_errors():
+        while remaining:
+            batch, remaining = remaining[:MAX_DELETE], remaining[MAX_DELETE:]
+            answer = get_client().delete_objects(
+                Bucket=get_bucket(),
+                Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
+            )
+            if errors := answer.get("Errors"):
+                raise ValueError(f"{len(errors)} objects were not deleted, first: {errors[0]}")

@@ -1,0 +1,23 @@
+from django.urls import path
+
+from attachments.views import AttachmentViewSet
+
+app_name = "attachments"
+
+urlpatterns = [
+    path("attachments", AttachmentViewSet.as_view({"get": "list"}), name="list"),
+    path(
+        "attachments/presigned", AttachmentViewSet.as_view({"post": "presigned"}), name="presigned"
+    ),
+    path("attachments/confirm", AttachmentViewSet.as_view({"post": "confirm"}), name="confirm"),
+    path(
+        "attachments/<str:attachment_id>",
+        AttachmentViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+        name="detail",
+    ),
+    path(
+        "attachments/<str:attachment_id>/download",
+        AttachmentViewSet.as_view({"get": "download"}),
+        name="download",
+    ),
+]

@@ -1,0 +1,184 @@
+"""HTTP in and out: a shape, one service call, a shape."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.http import HttpResponse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
+from rest_framework import mixins, viewsets
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from attachments import errors, services
+from attachments.api_errors import exception_handler
+from attachments.models import Attachment, AttachmentQuerySet
+from attachments.openapi import describe_errors
+from attachments.pagination import NewestFirstPagination
+from attachments.parsers import BoundedJSONParser
+from attachments.serializers import (
+    AttachmentFilterSerializer,
+    AttachmentSerializer,
+    ConfirmSerializer,
+    PresignSerializer,
+    TicketSerializer,
+)
+
+_MALFORMED = {400: ("required", "invalid", "null"), 413: ("request_too_large",)}
+_METADATA_ERRORS = (errors.InvalidMetadata, errors.NotFound, errors.StorageUnavailable)
+
+
+@extend_schema_view(
+    list=extend_schema(
+        summary=_("List the attachments that you may see, newest first"),
+        parameters=[AttachmentFilterSerializer],
+        responses={
+            200: AttachmentSerializer(many=True),
+            **describe_errors(also={400: ("invalid",), 404: ("not_found",)}),
+        },
+    ),
+)
+# The slow part of a request is the store's: no transaction stays open across it.
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
+    """Files that clients put straight into the store.
+
+    What the contract fixes is fixed here, whatever the host's REST framework settings are;
+    authentication and throttling are the host's.
+    """
+
+    queryset = Attachment.objects.none()
+    serializer_class = AttachmentSerializer
+    permission_classes = [IsAuthenticated]
+    parser_classes = [BoundedJSONParser]
+    renderer_classes = [JSONRenderer]
+    pagination_class = NewestFirstPagination
+    filter_backends = ()
+
+    def get_exception_handler(self) -> Callable[..., Response | None]:
+        return exception_handler
+
+    def get_queryset(self) -> AttachmentQuerySet:
+        query = AttachmentFilterSerializer(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        return Attachment.objects.visible_to(self.request.user).filter(**query.validated_data)
+
+    @extend_schema(
+        summary=_("Get a form to upload a file with"),
+        description=_(
+            "POST the fields to the url as multipart/form-data, then the file as the last field, "
+            "`file`; then confirm."
+        ),
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                location=OpenApiParameter.HEADER,
+                description=_("The same key with the same body gives the same attachment again."),
+            )
+        ],
+        request=PresignSerializer,
+        responses={
+            201: OpenApiResponse(TicketSerializer, _("`Idempotent-Replayed: true` if repeated.")),
+            **describe_errors(
+                errors.ContentTypeNotAllowed,
+                errors.FileTooLarge,
+                errors.InvalidFilename,
+                errors.InvalidSize,
+                errors.InvalidChecksum,
+                errors.InvalidIdempotencyKey,
+                errors.IdempotencyKeyReused,
+                *_METADATA_ERRORS,
+                also=_MALFORMED,
+            ),
+        },
+    )
+    def presigned(self, request: Request) -> Response:
+        serializer = PresignSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        ticket = services.presign_upload(
+            user=request.user,
+            idempotency_key=request.headers.get("Idempotency-Key"),
+            **serializer.validated_data,
+        )
+        headers = {"Idempotent-Replayed": "true"} if ticket.is_replayed else {}
+        return Response(TicketSerializer(ticket).data, status=201, headers=headers)
+
+    @extend_schema(
+        summary=_("Confirm an upload: it is verified and published"),
+        description=_("Safe to repeat. Also hangs the attachment on a message."),
+        request=ConfirmSerializer,
+        responses={
+            200: AttachmentSerializer,
+            202: OpenApiResponse(AttachmentSerializer, _("It is being scanned.")),
+            **describe_errors(
+                errors.NotUploaded,
+                errors.UploadInProgress,
+                errors.AlreadyLinked,
+                errors.UploadExpired,
+                errors.ContentMismatch,
+                errors.SizeMismatch,
+                errors.ChecksumMismatch,
+                *_METADATA_ERRORS,
+                also=_MALFORMED,
+            ),
+        },
+    )
+    def confirm(self, request: Request) -> Response:
+        serializer = ConfirmSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        attachment = services.confirm_upload(user=request.user, **serializer.validated_data)
+        status = 200 if attachment.is_ready else 202
+        return Response(AttachmentSerializer(attachment).data, status=status)
+
+    @extend_schema(
+        summary=_("Look at an attachment"),
+        responses={200: AttachmentSerializer, **describe_errors(errors.NotFound)},
+    )
+    def retrieve(self, request: Request, attachment_id: str) -> Response:
+        attachment = self._get_attachment(attachment_id)
+        return Response(AttachmentSerializer(attachment).data)
+
+    @extend_schema(
+        summary=_("Delete an attachment and its file"),
+        responses={204: None, **describe_errors(errors.NotFound, errors.NotYours)},
+    )
+    def destroy(self, request: Request, attachment_id: str) -> Response:
+        services.delete_attachment(attachment_id=_parse_id(attachment_id), user=request.user)
+        return Response(status=204)
+
+    @extend_schema(
+        summary=_("Go to the file: a stable address for <img src>"),
+        responses={
+            302: OpenApiResponse(None, _("To a link that works now.")),
+            **describe_errors(errors.NotFound, errors.AttachmentNotReady),
+        },
+    )
+    def download(self, request: Request, attachment_id: str) -> HttpResponse:
+        attachment = self._get_attachment(attachment_id)
+        url = services.get_download_url(attachment)
+        if url is None:
+            raise errors.AttachmentNotReady(status=attachment.status)
+        return HttpResponse(status=302, headers={"Location": url, "Cache-Control": "no-store"})
+
+    def _get_attachment(self, attachment_id: str) -> Attachment:
+        return services.get_attachment(
+            attachment_id=_parse_id(attachment_id), user=self.request.user
+        )
+
+
+def _parse_id(value: str) -> UUID:
+    """What is no id is an id that nothing has."""
+    try:
+        return UUID(value)
+    except ValueError as error:
+        raise errors.NotFound from error
