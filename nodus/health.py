@@ -1,0 +1,55 @@
+"""GET /health, for load balancers and people."""
+
+from typing import Any
+
+from django.db import Error, connection
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from attachments import storage
+from attachments.errors import StorageUnavailable
+
+CONNECTED, UNAVAILABLE = "connected", "unavailable"
+
+
+class HealthSerializer(serializers.Serializer):
+    status = serializers.ChoiceField(choices=["ok", "error"])
+    minio = serializers.ChoiceField(choices=[CONNECTED, UNAVAILABLE])
+    database = serializers.ChoiceField(choices=[CONNECTED, UNAVAILABLE])
+
+
+class HealthView(APIView):
+    authentication_classes = ()
+    permission_classes = [AllowAny]
+    throttle_classes = ()
+
+    @extend_schema(
+        summary="Whether the store and the database answer",
+        responses={200: HealthSerializer, 503: OpenApiResponse(HealthSerializer, "A part failed.")},
+    )
+    def get(self, request: Request) -> Response:
+        parts = {"minio": _ask_store(), "database": _ask_database()}
+        is_ok = set(parts.values()) == {CONNECTED}
+        body = {"status": "ok" if is_ok else "error", **parts}
+        return Response(body, status=200 if is_ok else 503, headers={"Cache-Control": "no-store"})
+
+
+def _ask_store() -> str:
+    try:
+        storage.ping_bucket()
+    except StorageUnavailable:
+        return UNAVAILABLE
+    return CONNECTED
+
+
+def _ask_database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error:
+        return UNAVAILABLE
+    return CONNECTED

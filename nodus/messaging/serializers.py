@@ -1,0 +1,57 @@
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from rest_framework import serializers
+
+from attachments.serializers import AttachmentSerializer
+from nodus.messaging.models import Conversation, Message
+
+MAX_TEXT_LENGTH = 10_000
+MAX_PARTICIPANTS = 1_000
+MAX_ATTACHMENTS = 100
+
+
+class ConversationSerializer(serializers.ModelSerializer):
+    participants = serializers.ListField(
+        child=serializers.IntegerField(), max_length=MAX_PARTICIPANTS
+    )
+
+    class Meta:
+        model = Conversation
+        fields = ["id", "participants"]
+
+    def validate_participants(self, ids: list[int]) -> list[int]:
+        """One query for them all; the caller always takes part."""
+        wanted = {*ids, self.context["request"].user.pk}
+        users = get_user_model()._default_manager.filter(pk__in=wanted, is_active=True)
+        found = set(users.values_list("pk", flat=True))
+        if unknown := wanted - found:
+            raise serializers.ValidationError(
+                f"No such users: {', '.join(map(str, sorted(unknown)))}.", code="does_not_exist"
+            )
+        return sorted(found)
+
+    def to_representation(self, conversation: Conversation) -> dict[str, Any]:
+        participants = conversation.participants.order_by("pk").values_list("pk", flat=True)
+        return {"id": conversation.pk, "participants": list(participants)}
+
+
+class MessageSerializer(serializers.ModelSerializer):
+    text = serializers.CharField(allow_blank=True, max_length=MAX_TEXT_LENGTH)
+    attachment_ids = serializers.ListField(
+        child=serializers.UUIDField(), required=False, write_only=True, max_length=MAX_ATTACHMENTS
+    )
+    attachments = AttachmentSerializer(many=True, read_only=True, source="ready_attachments")
+
+    class Meta:
+        model = Message
+        fields = [
+            "id",
+            "conversation_id",
+            "author_id",
+            "text",
+            "created_at",
+            "attachments",
+            "attachment_ids",
+        ]
+        read_only_fields = ["conversation_id", "author_id", "created_at"]

@@ -1,0 +1,61 @@
+"""What participants do: start a conversation, write a message, read the messages."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+from django.db.models import Prefetch, QuerySet, prefetch_related_objects
+
+from attachments.errors import NotFound
+from attachments.models import Attachment
+from attachments.services import link_attachments
+from nodus.messaging.models import Conversation, Message
+
+
+@transaction.atomic
+def start_conversation(*, participant_ids: Collection[int]) -> Conversation:
+    conversation = Conversation.objects.create()
+    conversation.participants.set(participant_ids)
+    return conversation
+
+
+@transaction.atomic
+def post_message(
+    *,
+    conversation_id: int,
+    author: AbstractBaseUser,
+    text: str,
+    attachment_ids: Collection[UUID] = (),
+) -> Message:
+    """Write a message with ready attachments of the author: all of it, or nothing.
+
+    Raises ``NotFound`` for a conversation that the author takes no part in, and the errors of
+    ``link_attachments``.
+    """
+    conversation = _get_conversation(conversation_id, author)
+    message = Message.objects.create(conversation=conversation, author_id=author.pk, text=text)
+    if attachment_ids:
+        link_attachments(attachment_ids=attachment_ids, message=message, user=author)
+    prefetch_related_objects([message], _READY_ATTACHMENTS)
+    return message
+
+
+def list_messages(*, conversation_id: int, reader: AbstractBaseUser) -> QuerySet[Message]:
+    """The messages with their attachments; raises ``NotFound`` for who takes no part."""
+    conversation = _get_conversation(conversation_id, reader)
+    return conversation.messages.prefetch_related(_READY_ATTACHMENTS)
+
+
+_READY_ATTACHMENTS = Prefetch(
+    "attachments",
+    queryset=Attachment.objects.ready().order_by("created_at"),
+    to_attr="ready_attachments",
+)
+
+
+def _get_conversation(conversation_id: int, user: AbstractBaseUser) -> Conversation:
+    conversation = Conversation.objects.filter(pk=conversation_id, participants=user.pk).first()
+    if conversation is None:
+        raise NotFound
+    return conversation

@@ -1,0 +1,233 @@
+"""Settings from the environment, or from .env; README.md has the table.
+
+Without any, the services of `make run` are used. With DJANGO_DEBUG off, nothing that is unset or
+known to everybody is accepted as a secret.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+from botocore.config import Config
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+from attachments.conf import DEFAULTS as ATTACHMENTS_DEFAULTS
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+env.read_env(BASE_DIR / ".data" / "embedded.env")  # where `make run` says what it started
+
+INSECURE_SECRET_KEY = "insecure-key-for-development-only"  # noqa: S105
+INSECURE_S3_SECRET_KEY = "minioadmin"  # noqa: S105
+
+DEBUG = env.bool("DJANGO_DEBUG", default=True)
+SECRET_KEY = env.str("DJANGO_SECRET_KEY", default=INSECURE_SECRET_KEY)
+ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+
+# Database and cache
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.db_url("DATABASE_URL", default="postgres://nodus:nodus@localhost:5432/nodus")
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # A request waits for a connection no longer than a client waits for an answer.
+    pool = {"min_size": 1, "max_size": 8, "timeout": 5}
+    DATABASES["default"]["OPTIONS"] = {
+        **DATABASES["default"].get("OPTIONS", {}),
+        "pool": pool,
+        "connect_timeout": 5,
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+
+# The store
+
+S3_ENDPOINT_URL = env.str("S3_ENDPOINT_URL", default="http://localhost:9000")
+S3_ACCESS_KEY = env.str("S3_ACCESS_KEY", default="minioadmin")
+S3_SECRET_KEY = env.str("S3_SECRET_KEY", default=INSECURE_S3_SECRET_KEY)
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "attachments": {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "endpoint_url": S3_ENDPOINT_URL or None,
+            "access_key": S3_ACCESS_KEY,
+            "secret_key": S3_SECRET_KEY,
+            "bucket_name": env.str("S3_BUCKET", default="attachments"),
+            "region_name": env.str("S3_REGION", default="us-east-1"),
+            "file_overwrite": False,
+            "client_config": Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                connect_timeout=2,
+                read_timeout=10,
+                retries={"mode": "standard", "total_max_attempts": 2},
+                max_pool_connections=32,
+                # Stores older than these checksums refuse them.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        },
+    },
+}
+
+# The app's settings: those that the contract names, then ATTACHMENTS_<KEY> for each key. A key
+# that does not exist is passed on too, for `manage.py check` to refuse.
+ATTACHMENTS: dict[str, Any] = {
+    "MESSAGE_MODEL": "messaging.Message",
+    "ACCESS_POLICY": "nodus.policy.ParticipantsPolicy",
+    "CDN_URL": env.str("CDN_URL", default=""),
+    "CORS_ALLOWED_ORIGINS": env.list("CORS_ALLOWED_ORIGINS", default=["http://localhost:5173"]),
+    "PUBLIC_ENDPOINT_URL": env.str("S3_PUBLIC_ENDPOINT_URL", default=""),
+    "PUBLIC_READ": env.bool("S3_PUBLIC_READ", default=True),
+}
+_PREFIX = "ATTACHMENTS_"
+for _name in [name for name in env.ENVIRON if name.startswith(_PREFIX)]:
+    _key = _name.removeprefix(_PREFIX)
+    _default = ATTACHMENTS_DEFAULTS.get(_key, "")
+    if isinstance(_default, tuple):
+        ATTACHMENTS[_key] = env.list(_name)
+    elif isinstance(_default, bool):
+        ATTACHMENTS[_key] = env.bool(_name)
+    elif isinstance(_default, int) or _default is None:
+        ATTACHMENTS[_key] = env.int(_name)
+    else:
+        ATTACHMENTS[_key] = env.str(_name)
+
+# The site
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_standardized_errors",
+    "storages",
+    "attachments",
+    "nodus.messaging",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "nodus.urls"
+WSGI_APPLICATION = "nodus.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("ru", _("Russian"))]
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "static"
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+
+# The API
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework_simplejwt.authentication.JWTAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["attachments.parsers.BoundedJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "attachments.api_errors.exception_handler",
+}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Nodus",
+    "DESCRIPTION": "A messenger whose messages carry attachments.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "AttachmentStatus": "attachments.models.Attachment.Status",
+        "HealthStatus": ["ok", "error"],
+        "PartHealth": ["connected", "unavailable"],
+    },
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # A pool that reconnects says so each second; the request that failed says it once.
+    "loggers": {"psycopg.pool": {"level": "ERROR"}},
+    "root": {"handlers": ["console"], "level": env.str("DJANGO_LOG_LEVEL", default="INFO")},
+}
+
+# Production
+
+if not DEBUG:
+    problems = [
+        f"{name} is not set, or is the default that everybody knows"
+        for name, is_insecure in {
+            "DJANGO_SECRET_KEY": SECRET_KEY == INSECURE_SECRET_KEY,
+            "DATABASE_URL": "DATABASE_URL" not in env.ENVIRON,
+            "S3_ACCESS_KEY": "S3_ACCESS_KEY" not in env.ENVIRON,
+            "S3_SECRET_KEY": S3_SECRET_KEY == INSECURE_S3_SECRET_KEY,
+        }.items()
+        if is_insecure
+    ]
+    if problems:
+        raise ImproperlyConfigured(f"DJANGO_DEBUG is off, and {'; '.join(problems)}.")
+
+    # Plain HTTP is for a trial on one machine only.
+    is_https = env.bool("DJANGO_HTTPS", default=True)
+    SECURE_SSL_REDIRECT = is_https
+    SESSION_COOKIE_SECURE = is_https
+    CSRF_COOKIE_SECURE = is_https
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600 if is_https else 0
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = is_https
+    SECURE_HSTS_PRELOAD = is_https
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_REDIRECT_EXEMPT = ["^health$"]  # probes come from inside
+    CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if not host.startswith("*")]
