@@ -1,0 +1,51 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+INSTALLED := .venv/installed
+export PORT ?= 8000
+export S3_PORT ?= 9000
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint format bench requirements messages clean
+
+help: ## Show what there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+# What is pinned is installed; uv does in seconds what pip does in a minute.
+$(INSTALLED): tests/requirements.txt
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' tests/requirements.txt)"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python tests/requirements.txt
+	@touch $@
+
+run: $(INSTALLED) ## Start everything and serve on http://localhost:8000 (PORT, S3_PORT choose others)
+	@$(BIN)/python -m nodus.dev.run
+
+demo: $(INSTALLED) ## Play a REST client: upload, confirm, share, download, and three refusals
+	@$(BIN)/python -m nodus.dev.demo
+
+test: $(INSTALLED) ## Run all the tests (ARGS="-k confirm" chooses some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## Run the linters and the static checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED) ## Measure requests per second and bytes moved
+	@$(BIN)/python -m tests.benchmarks.upload_flow
+
+requirements: $(INSTALLED) ## Compile the pinned requirements from pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra nodus -o requirements.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra nodus --extra dev -c requirements.txt -o tests/requirements.txt pyproject.toml
+
+messages: $(INSTALLED) ## Collect the texts to translate, and compile them
+	cd attachments && ../$(BIN)/django-admin makemessages --locale ru --no-wrap && ../$(BIN)/django-admin compilemessages --locale ru
+
+clean: ## Remove what was installed and stored here
+	rm -rf .venv .data static

@@ -1,0 +1,162 @@
+"""Real servers for the whole run, and the few verbs that tests share."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import django
+import pytest
+import requests
+
+from nodus.dev.embedded import start_missing_services
+from nodus.dev.samples import make_samples
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before pytest-django reads the settings: they name the servers."""
+    directory = config.stash[_directory] = tempfile.TemporaryDirectory(prefix="nodus-")
+    root = Path(directory.name)
+    root.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root
+    variables, services = start_missing_services(data_dir=root, is_durable=False)
+    config.stash[_services] = services
+    os.environ.update(variables)
+    os.environ.setdefault("S3_BUCKET", "test-attachments")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nodus.settings")
+    django.setup()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _services in config.stash:
+        config.stash[_services].close()
+        config.stash[_directory].cleanup()
+
+
+_directory = pytest.StashKey[tempfile.TemporaryDirectory]()
+_services = pytest.StashKey[Any]()
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The bytes of a real file, by content type."""
+    paths = make_samples(tmp_path_factory.mktemp("samples"))
+    return {content_type: path.read_bytes() for content_type, path in paths.items()}
+
+
+@pytest.fixture
+def user(django_user_model):
+    return django_user_model.objects.create_user("alice", password="alice-demo")
+
+
+@pytest.fixture
+def other_user(django_user_model):
+    return django_user_model.objects.create_user("bob", password="bob-demo")
+
+
+@pytest.fixture
+def staff_user(django_user_model):
+    return django_user_model.objects.create_user("carol", password="carol-demo", is_staff=True)
+
+
+@pytest.fixture
+def bucket() -> Iterator[Any]:
+    """The bucket itself, seen past our code: what tests put into it and read out of it."""
+    import boto3
+    from django.conf import settings
+
+    from attachments import storage
+
+    options = settings.STORAGES["attachments"]["OPTIONS"]
+    storage.ensure_bucket()
+    resource = boto3.resource(
+        "s3",
+        endpoint_url=options["endpoint_url"],
+        region_name=options["region_name"],
+        aws_access_key_id=options["access_key"],
+        aws_secret_access_key=options["secret_key"],
+    )
+    return resource.Bucket(options["bucket_name"])
+
+
+@pytest.fixture
+def post_file() -> Callable[..., requests.Response]:
+    """POST a file to a signed form, as a client does."""
+
+    def post(form: Any, content: bytes, **overrides: str) -> requests.Response:
+        url, fields = (
+            (form["url"], form["fields"]) if isinstance(form, dict) else (form.url, form.fields)
+        )
+        return requests.post(
+            url, data={**fields, **overrides}, files={"file": ("file", content)}, timeout=30
+        )
+
+    return post
+
+
+@pytest.fixture
+def api():
+    """Make clients of the API, signed in by a bearer token."""
+    from rest_framework.test import APIClient
+    from rest_framework_simplejwt.tokens import AccessToken
+
+    def make(user: Any = None) -> APIClient:
+        client = APIClient()
+        if user is not None:
+            client.credentials(HTTP_AUTHORIZATION=f"Bearer {AccessToken.for_user(user)}")
+        return client
+
+    return make
+
+
+@pytest.fixture
+def upload(post_file, samples):
+    """Presign and put a file there; give the ticket. ``content=None`` puts nothing."""
+    from attachments import services
+
+    def put(user: Any, content_type: str = "image/png", content: Any = ..., **request: Any):
+        request.setdefault("filename", "file")
+        ticket = services.presign_upload(user=user, content_type=content_type, **request)
+        if content is ...:
+            content = samples[content_type]
+        if content is not None:
+            assert post_file(ticket, content).status_code == 204
+        return ticket
+
+    return put
+
+
+@pytest.fixture
+def attachment_of(upload):
+    """Make a ready attachment."""
+    from attachments import services
+
+    def make(user: Any, **request: Any):
+        ticket = upload(user, **request)
+        return services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    return make
+
+
+@pytest.fixture
+def conversation_of():
+    """Make a conversation of these users."""
+    from nodus.messaging.models import Conversation
+
+    def make(*users: Any):
+        conversation = Conversation.objects.create()
+        conversation.participants.set(users)
+        return conversation
+
+    return make
+
+
+@pytest.fixture
+def message_of(conversation_of):
+    """Make a message by the first user in a conversation of them all."""
+    from nodus.messaging.models import Message
+
+    def make(*users: Any):
+        return Message.objects.create(conversation=conversation_of(*users), author=users[0])
+
+    return make
