@@ -42,12 +42,12 @@ class AttachmentAPIError(exceptions.APIException):
         super().__init__(error.detail, error.code)
 
 
-class AttachmentsExceptionHandler(ExceptionHandler):  # type: ignore[misc]
+class AttachmentsExceptionHandler(ExceptionHandler):
     """drf-standardized-errors, and what it cannot know: our errors, and a database that is down."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         if isinstance(exc, errors.InvalidInput):
-            return exceptions.ValidationError({exc.attr: [exc.detail]}, exc.code)
+            return exceptions.ValidationError({exc.attr or "": [exc.detail]}, exc.code)
         if isinstance(exc, errors.AttachmentError):
             return AttachmentAPIError(exc)
         if isinstance(exc, OperationalError | InterfaceError):
@@ -57,7 +57,7 @@ class AttachmentsExceptionHandler(ExceptionHandler):  # type: ignore[misc]
 
     def format_exception(self, exc: exceptions.APIException) -> dict[str, Any]:
         data: dict[str, Any] = super().format_exception(exc)
-        if isinstance(exc, AttachmentAPIError):
+        if isinstance(self.exc, errors.AttachmentError):
             data["errors"][0]["attr"] = self.exc.attr
         return data
 
@@ -73,7 +73,7 @@ class AttachmentsExceptionHandler(ExceptionHandler):  # type: ignore[misc]
 
     def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
         """What is down is no defect of this code: a line in the log, not a crash report."""
-        if exc.status_code == 503:
+        if isinstance(exc, DatabaseUnavailable | AttachmentAPIError):
             logger.warning("%s: %r", exc.get_codes(), self.exc.__cause__ or self.exc)
         else:
             super().report_exception(exc, response)

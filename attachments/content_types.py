@@ -47,7 +47,7 @@ def matches_content_type(head: bytes, content_type: str) -> bool:
 
 def _is_jpeg(head: bytes) -> bool:
     # SOI, then a marker: a segment (C0-FE), never a restart or another SOI/EOI.
-    return re.match(rb"\xff\xd8\xff[\xc0-\xcf\xda-\xfe]", head) is not None
+    return bool(re.match(rb"\xff\xd8\xff[\xc0-\xcf\xda-\xfe]", head))
 
 
 def _is_png(head: bytes) -> bool:
@@ -67,24 +67,23 @@ def _is_webp(head: bytes) -> bool:
     return head.startswith(b"RIFF") and head[8:12] == b"WEBP" and head[12:15] == b"VP8"
 
 
+# https://mp4ra.org/registered-types/brands; QuickTime ("qt  "), HEIF, AVIF and M4A are other types.
+_MP4_BRANDS = re.compile(
+    rb"iso[m2-9a-c]|mp4[12]|avc1|M4V[ HP]|dash|ms[dn][hv]|MSNV|XAVC|mmp4|cmf[2c]"
+)
+
+
 def _is_mp4(head: bytes) -> bool:
-    # https://mp4ra.org/registered-types/brands; QuickTime ("qt  "), HEIF and AVIF are other types.
-    return (
-        head[4:8] == b"ftyp"
-        and re.match(
-            rb"iso[m2-9]|mp4[12]|avc1|M4V |M4VH|M4VP|dash|msdh|msnv|MSNV|XAVC|mmp4|cmf[2c]|iso[a-c]",
-            head[8:12],
-        )
-        is not None
-    )
+    return head[4:8] == b"ftyp" and bool(_MP4_BRANDS.match(head[8:12]))
+
+
+# Element 0x4282 with a length of four bytes, however many bytes spell that length.
+_WEBM_DOC_TYPE = re.compile(rb"\x42\x82(?:\x84|[\x01-\x40]\x00{0,6}\x04)webm")
 
 
 def _is_webm(head: bytes) -> bool:
-    # The EBML header's DocType (0x4282) tells WebM from Matroska.
-    return (
-        head.startswith(b"\x1a\x45\xdf\xa3")
-        and re.search(rb"\x42\x82(?:\x84|[\x01-\x40]\x00{0,6}\x04)webm", head[:128]) is not None
-    )
+    # The EBML header's DocType tells WebM from Matroska: RFC 8794, section 11.2.4.
+    return head.startswith(b"\x1a\x45\xdf\xa3") and bool(_WEBM_DOC_TYPE.search(head[:128]))
 
 
 def _is_mp3(head: bytes) -> bool:
@@ -138,7 +137,7 @@ def _get_ogg_packet(head: bytes) -> bytes:
 
 
 def _is_pdf(head: bytes) -> bool:
-    return re.match(rb"%PDF-[12]\.\d", head) is not None
+    return bool(re.match(rb"%PDF-[12]\.\d", head))
 
 
 _SIGNATURES: dict[str, Callable[[bytes], bool]] = {

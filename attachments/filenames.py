@@ -25,7 +25,8 @@ _RESERVED = re.compile(
 def clean_filename(value: str) -> str:
     """Give the name in NFC without outer spaces, or raise ``InvalidFilename``.
 
-    Any language is welcome; path parts, control and bidi-override characters and reserved names are not.
+    Any language is welcome; path parts, control and bidi-override characters and reserved names
+    are not.
     """
     name = unicodedata.normalize("NFC", value).strip()
     reason = None

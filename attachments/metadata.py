@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from attachments.errors import InvalidMetadata
 
 MAX_METADATA_BYTES = 8 * 1024  # the contract: at most 8 KiB as JSON in UTF-8
-# U+0000, which PostgreSQL's jsonb cannot hold, as JSON spells it; not an escaped backslash and "u0000".
+# U+0000, which PostgreSQL's jsonb cannot hold, as JSON spells it: not a backslash before "u0000".
 _NULL_CHARACTER = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 

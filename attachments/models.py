@@ -4,7 +4,6 @@ import uuid
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -14,19 +13,19 @@ from attachments.conf import conf
 from attachments.content_types import get_extensions
 from attachments.errors import REJECTIONS
 from attachments.filenames import make_safe_name
-from attachments.policy import get_access_policy
+from attachments.policy import User, get_access_policy
 from attachments.storage import get_attachments_storage
 
 
 class AttachmentQuerySet(models.QuerySet["Attachment"]):
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> "AttachmentQuerySet":
+    def visible_to(self, user: User) -> "AttachmentQuerySet":
         """What ``user`` may see: his own, what hangs on messages he may read; staff all.
 
         The one rule behind detail, list, download and delete.
         """
         if getattr(user, "is_staff", False):
             return self.all()
-        if isinstance(user, AnonymousUser):
+        if user.pk is None:
             return self.none()
         return self.filter(
             Q(user=user.pk) | Q(message__in=get_access_policy().readable_messages(user))
@@ -93,11 +92,11 @@ class Attachment(models.Model):
         blank=True,
         help_text=_("Until when one confirm owns the row while it verifies."),
     )
-    idempotency_key = models.CharField(
+    idempotency_key = models.CharField(  # noqa: DJ001 (NULLs never collide)
         _("idempotency key"),
         max_length=255,
         null=True,
-        blank=True,  # noqa: DJ001 (NULLs never collide)
+        blank=True,
     )
     idempotency_fingerprint = models.CharField(max_length=64, blank=True, editable=False)
 

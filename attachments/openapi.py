@@ -21,18 +21,17 @@ class ErrorSerializer(serializers.Serializer):
 
 class ErrorResponseSerializer(serializers.Serializer):
     type = serializers.ChoiceField(choices=["validation_error", "client_error", "server_error"])
-    errors = ErrorSerializer(many=True)
+    errors = ErrorSerializer(many=True)  # type: ignore[assignment]
 
 
-class MessageIdFieldExtension(OpenApiSerializerFieldExtension):
+class MessageIdFieldExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
     """The id has the type of the host's primary key."""
 
     target_class = "attachments.serializers.MessageIdField"
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
-        schema: dict[str, Any] = auto_schema._map_model_field(
-            get_message_model()._meta.pk, direction
-        )
+        primary_key = get_message_model()._meta.pk
+        schema: dict[str, Any] = auto_schema._map_model_field(primary_key, direction)  # type: ignore[no-untyped-call]
         schema.pop("readOnly", None)
         return schema
 

@@ -5,24 +5,30 @@ The host decides: it subclasses ``AccessPolicy`` and names the class in
 list, download and delete alike, without a query per row.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 from django.apps import apps
-from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Model, QuerySet
 from django.utils.module_loading import import_string
 
 from attachments.conf import conf
 
 
+class User(Protocol):
+    """What ``request.user`` is, whatever the host's user model."""
+
+    @property
+    def pk(self) -> Any: ...
+
+
 class AccessPolicy:
     """The host's rules about its messages. Uploaders and staff need none to see attachments."""
 
-    def readable_messages(self, user: AbstractBaseUser) -> QuerySet[Any]:
+    def readable_messages(self, user: User) -> QuerySet[Any]:
         """The messages whose attachments ``user`` may see."""
         raise NotImplementedError
 
-    def linkable_messages(self, user: AbstractBaseUser) -> QuerySet[Any]:
+    def linkable_messages(self, user: User) -> QuerySet[Any]:
         """The messages that ``user`` may hang his own attachments on."""
         raise NotImplementedError
 
@@ -30,10 +36,10 @@ class AccessPolicy:
 class OwnerOnlyPolicy(AccessPolicy):
     """The safe default: only its uploader and staff see an attachment; nothing can be linked."""
 
-    def readable_messages(self, user: AbstractBaseUser) -> QuerySet[Any]:
+    def readable_messages(self, user: User) -> QuerySet[Any]:
         return get_message_model()._default_manager.none()
 
-    def linkable_messages(self, user: AbstractBaseUser) -> QuerySet[Any]:
+    def linkable_messages(self, user: User) -> QuerySet[Any]:
         return get_message_model()._default_manager.none()
 
 

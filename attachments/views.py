@@ -1,7 +1,6 @@
 """HTTP in and out: a shape, one service call, a shape."""
 
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction

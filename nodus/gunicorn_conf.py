@@ -10,5 +10,6 @@ threads = 4
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
+control_socket_disable = True  # it wants a home directory
 accesslog = os.environ.get("ACCESS_LOG", "-") or None
 access_log_format = '%({x-forwarded-for}i)s %(h)s "%(r)s" %(s)s %(b)s %(M)sms'

@@ -1,7 +1,5 @@
 """GET /health, for load balancers and people."""
 
-from typing import Any
-
 from django.db import Error, connection
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers

@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Model
 
 from attachments import storage
@@ -19,12 +18,12 @@ from attachments.errors import (
     StorageUnavailable,
 )
 from attachments.models import Attachment
-from attachments.policy import get_access_policy
+from attachments.policy import User, get_access_policy
 
 logger = logging.getLogger(__name__)
 
 
-def get_attachment(*, attachment_id: UUID, user: AbstractBaseUser) -> Attachment:
+def get_attachment(*, attachment_id: UUID, user: User) -> Attachment:
     """One attachment that ``user`` may see; raises ``NotFound``."""
     attachment = Attachment.objects.visible_to(user).filter(pk=attachment_id).first()
     if attachment is None:
@@ -43,15 +42,13 @@ def get_download_url(attachment: Attachment) -> str | None:
     return storage.sign_download(key=attachment.key, expires_in=conf.download_expires_in)
 
 
-def check_linkable(*, message_id: Any, user: AbstractBaseUser) -> None:
+def check_linkable(*, message_id: Any, user: User) -> None:
     """Raise ``NotFound`` unless ``user`` may hang his attachments on this message."""
     if not get_access_policy().linkable_messages(user).filter(pk=message_id).exists():
         raise NotFound(attr="message_id")
 
 
-def link_attachments(
-    *, attachment_ids: Collection[UUID], message: Model, user: AbstractBaseUser
-) -> None:
+def link_attachments(*, attachment_ids: Collection[UUID], message: Model, user: User) -> None:
     """Hang ready attachments of ``user`` on ``message``: all of them, or an error for the first.
 
     For the host to call in the transaction that makes the message; it answers for the user's
@@ -74,7 +71,7 @@ def link_attachments(
             raise AlreadyLinked(attr="attachment_ids")
 
 
-def delete_attachment(*, attachment_id: UUID, user: AbstractBaseUser) -> None:
+def delete_attachment(*, attachment_id: UUID, user: User) -> None:
     """Delete the row; its objects go after the commit. Raises ``NotFound``, ``NotYours``."""
     attachment = get_attachment(attachment_id=attachment_id, user=user)
     if attachment.user_id != user.pk and not getattr(user, "is_staff", False):

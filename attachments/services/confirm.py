@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError
 from django.db.models import Q
 from django.utils import timezone
@@ -32,6 +31,7 @@ from attachments.errors import (
 )
 from attachments.metadata import clean_metadata
 from attachments.models import Attachment, AttachmentQuerySet
+from attachments.policy import User
 from attachments.services.access import check_linkable, delete_objects
 
 # Longer than any confirm that still runs: 3 calls x 2 attempts x (2 s connect + 10 s read) = 72 s.
@@ -42,7 +42,7 @@ _FINAL = [Attachment.Status.READY, Attachment.Status.REJECTED]
 def confirm_upload(
     *,
     attachment_id: UUID,
-    user: AbstractBaseUser,
+    user: User,
     message_id: Any = None,
     metadata: dict[str, Any] | None = None,
 ) -> Attachment:
@@ -82,7 +82,7 @@ def confirm_upload(
 def _plan_changes(
     attachment: Attachment,
     *,
-    user: AbstractBaseUser,
+    user: User,
     message_id: Any,
     metadata: dict[str, Any] | None,
 ) -> dict[str, Any]:
@@ -120,9 +120,7 @@ def _verify_and_publish(attachment: Attachment, changes: dict[str, Any]) -> None
             target=attachment.published_key,
             etag=facts.etag,
             content_type=attachment.content_type,
-            disposition=content_disposition_header(
-                not is_inline(attachment.content_type), attachment.filename
-            ),
+            disposition=_make_disposition(attachment),
             is_public=conf.public_read,
         )
     except storage.ObjectNotFound:
@@ -145,6 +143,12 @@ def _verify_and_publish(attachment: Attachment, changes: dict[str, Any]) -> None
         raise NotFound(attr="message_id") from error
     if not is_published:
         _give_way(attachment)
+
+
+def _make_disposition(attachment: Attachment) -> str:
+    """RFC 6266: the user's own filename, shown in place only if that is safe."""
+    as_attachment = not is_inline(attachment.content_type)
+    return content_disposition_header(as_attachment, attachment.filename) or "inline"
 
 
 def _judge(attachment: Attachment, facts: storage.ObjectFacts) -> None:

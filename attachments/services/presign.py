@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -24,6 +23,7 @@ from attachments.errors import (
 from attachments.filenames import clean_filename
 from attachments.metadata import clean_metadata
 from attachments.models import Attachment
+from attachments.policy import User
 from attachments.services.access import check_linkable
 
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)  # the contract
@@ -48,7 +48,7 @@ class Ticket:
 
 def presign_upload(
     *,
-    user: AbstractBaseUser,
+    user: User,
     filename: str,
     content_type: str,
     size_bytes: int | None = None,

@@ -5,6 +5,7 @@ holds is written back as it was found.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -86,11 +87,9 @@ def _create_bucket() -> SetupStep:
     options: Any = {}
     if client.meta.region_name != "us-east-1":  # the one region that CreateBucket must not name
         options["CreateBucketConfiguration"] = {"LocationConstraint": client.meta.region_name}
-    with translate_errors():
-        try:
-            client.create_bucket(Bucket=get_bucket(), **options)
-        except client.exceptions.BucketAlreadyOwnedByYou:
-            pass  # another process was faster
+    # Another process may be faster.
+    with translate_errors(), suppress(client.exceptions.BucketAlreadyOwnedByYou):
+        client.create_bucket(Bucket=get_bucket(), **options)
     return SetupStep(part="bucket", state="created", detail=get_bucket())
 
 
@@ -307,6 +306,6 @@ def _normalise(value: Any) -> Any:
         items = sorted((_normalise(item) for item in value), key=repr)
         return items[0] if len(items) == 1 else items
     if isinstance(value, dict):
-        simple = {key: _normalise(item) for key, item in value.items()}
+        simple = {key: _normalise(item) for key, item in sorted(value.items())}
         return simple["AWS"] if simple.keys() == {"AWS"} else simple
     return value

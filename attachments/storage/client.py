@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import botocore
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
 from django.core.files.storage import Storage, storages
 from urllib3.exceptions import HTTPError
 
@@ -81,7 +82,7 @@ def _open_unsigned_client(backend: Any, endpoint_url: str) -> "S3Client":
 
 def _reopen_backend(**overrides: Any) -> Any:
     """A second django-storages backend like the configured one, but for ``overrides``."""
-    params = storages.backends[ALIAS]
+    params: Any = settings.STORAGES[ALIAS]
     return storages.create_storage(
         {**params, "OPTIONS": {**params.get("OPTIONS", {}), **overrides}}
     )

@@ -3,13 +3,12 @@
 import base64
 import hashlib
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
-
-from botocore.exceptions import ClientError
 
 from attachments.content_types import HEAD_BYTES
 from attachments.storage.client import (
@@ -25,6 +24,10 @@ MAX_DELETE = 1000  # keys per DeleteObjects, by the S3 API
 
 class ObjectNotFound(Exception):
     """The store answered that there is no object at this key."""
+
+
+class ObjectIsEmpty(Exception):
+    """No range of it can be had: it has no bytes."""
 
 
 class ObjectChanged(Exception):
@@ -100,22 +103,19 @@ def _get_public_base(client: Any, bucket: str) -> str:
 
 def inspect_object(key: str) -> ObjectFacts:
     """Read size, ETag and first bytes in one ranged GET; raise ``ObjectNotFound``."""
-    with translate_errors({"NoSuchKey": ObjectNotFound}):
-        try:
+    expected = {"NoSuchKey": ObjectNotFound, "InvalidRange": ObjectIsEmpty}
+    try:
+        with translate_errors(expected):
             answer = get_client().get_object(
                 Bucket=get_bucket(), Key=key, Range=f"bytes=0-{HEAD_BYTES - 1}"
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "InvalidRange":
-                raise
-            return ObjectFacts(size_bytes=0, etag="", head=b"")  # no byte to give: it is empty
-        with answer["Body"] as body:
-            head = body.read(HEAD_BYTES)
-        # A store that ignores ranges answers with the whole object, and its length.
-        total = answer.get("ContentRange", "").rpartition("/")[2]
-        return ObjectFacts(
-            size_bytes=int(total or answer["ContentLength"]), etag=answer["ETag"], head=head
-        )
+            with closing(answer["Body"]) as body:
+                head = body.read(HEAD_BYTES)
+            # A store that ignores ranges answers with the whole object, and its length.
+            total = answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]
+            return ObjectFacts(size_bytes=int(total), etag=answer["ETag"], head=head)
+    except ObjectIsEmpty:
+        return ObjectFacts(size_bytes=0, etag="", head=b"")
 
 
 def read_checksum(*, key: str, etag: str) -> str:
@@ -134,11 +134,11 @@ def read_checksum(*, key: str, etag: str) -> str:
         facts = get_client().head_object(
             Bucket=get_bucket(), Key=key, IfMatch=etag, ChecksumMode="ENABLED"
         )
-        if "ChecksumSHA256" in facts:
-            return facts["ChecksumSHA256"]
+        if kept := facts.get("ChecksumSHA256"):
+            return kept
         digest = hashlib.sha256()
         answer = get_client().get_object(Bucket=get_bucket(), Key=key, IfMatch=etag)
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             for chunk in body.iter_chunks(2**20):
                 digest.update(chunk)
         return base64.b64encode(digest.digest()).decode()

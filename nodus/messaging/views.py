@@ -7,7 +7,7 @@ from attachments import errors
 from attachments.openapi import describe_errors
 from attachments.pagination import NewestFirstPagination
 from nodus.messaging import services
-from nodus.messaging.models import Conversation, Message
+from nodus.messaging.models import Message
 from nodus.messaging.serializers import ConversationSerializer, MessageSerializer
 
 

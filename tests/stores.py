@@ -1,0 +1,39 @@
+"""The stores that the contract suite runs against; a third one is one line in ``STORES``."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from moto.server import ThreadedMotoServer
+
+from nodus.dev.embedded import find_free_ports
+
+
+@contextmanager
+def run_moto() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells each request
+    (port,) = find_free_ports(1)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+@contextmanager
+def use_running_store() -> Iterator[str]:
+    yield os.environ["S3_ENDPOINT_URL"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    run: Callable
+    is_real: bool
+    """Whether it enforces what is signed; moto takes anything."""
+
+
+STORES = {
+    "real": Store(run=use_running_store, is_real=True),
+    "moto": Store(run=run_moto, is_real=False),
+}

@@ -1,0 +1,430 @@
+"""What the app asks of a store: one suite, over every store."""
+
+import base64
+import copy
+import hashlib
+import json
+from contextlib import ExitStack
+from datetime import timedelta
+from uuid import uuid4
+
+import boto3
+import pytest
+import requests
+
+from attachments import storage
+from attachments.errors import StorageUnavailable
+from attachments.storage import bucket as bucket_module
+from tests.stores import STORES
+
+MINUTE = timedelta(minutes=1)
+SHA256 = base64.b64encode(hashlib.sha256(b"hello").digest()).decode()
+
+
+@pytest.fixture(scope="module")
+def endpoints():
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(store.run()) for name, store in STORES.items()}
+
+
+@pytest.fixture(params=STORES)
+def store(request, endpoints, settings):
+    """A new, empty bucket in the store; the boto3 bucket to look into it."""
+    storages = copy.deepcopy(settings.STORAGES)
+    options = storages["attachments"]["OPTIONS"]
+    options["endpoint_url"] = endpoints[request.param]
+    options["bucket_name"] = f"contract-{uuid4()}"
+    settings.STORAGES = storages
+    resource = boto3.resource(
+        "s3",
+        endpoint_url=options["endpoint_url"],
+        region_name=options["region_name"],
+        aws_access_key_id=options["access_key"],
+        aws_secret_access_key=options["secret_key"],
+    )
+    return resource.Bucket(options["bucket_name"])
+
+
+real_store = pytest.mark.parametrize(
+    "store", [name for name, store in STORES.items() if store.is_real], indirect=True
+)
+
+
+@pytest.fixture
+def ready_store(store):
+    storage.setup_bucket()
+    return store
+
+
+def sign(**overrides):
+    request = {
+        "key": "pending/1",
+        "content_type": "image/png",
+        "size_range": (1, 100),
+        "checksum_sha256": "",
+        "expires_in": MINUTE,
+    }
+    return storage.sign_upload(**{**request, **overrides})
+
+
+def freeze(etag, source="pending/1"):
+    return storage.copy_object(
+        source=source,
+        target="attachments/1/a.png",
+        etag=etag,
+        content_type="image/png",
+        disposition="inline; filename=a.png",
+        is_public=True,
+    )
+
+
+def read_policy(store):
+    return json.loads(store.meta.client.get_bucket_policy(Bucket=store.name)["Policy"])["Statement"]
+
+
+# Objects
+
+
+def test_a_signed_form_puts_the_object(ready_store, post_file):
+    response = post_file(sign(), b"hello")
+
+    assert response.status_code == 204
+    found = ready_store.Object("pending/1").get()
+    assert (found["Body"].read(), found["ContentType"]) == (b"hello", "image/png")
+
+
+def test_a_signed_form_with_a_checksum_puts_the_object(ready_store, post_file):
+    response = post_file(sign(checksum_sha256=SHA256, size_range=(5, 5)), b"hello")
+
+    assert response.status_code == 204
+    assert ready_store.Object("pending/1").get()["Body"].read() == b"hello"
+
+
+def test_inspect_tells_size_etag_and_head(ready_store):
+    content = bytes(range(256)) * 1000
+    ready_store.put_object(Key="pending/1", Body=content)
+
+    facts = storage.inspect_object("pending/1")
+
+    assert facts == storage.ObjectFacts(
+        size_bytes=256_000, etag=f'"{hashlib.md5(content).hexdigest()}"', head=content[:4096]
+    )
+
+
+def test_inspect_of_an_empty_object(ready_store):
+    ready_store.put_object(Key="pending/1", Body=b"")
+
+    assert storage.inspect_object("pending/1").size_bytes == 0
+
+
+def test_inspect_of_a_missing_object(ready_store):
+    with pytest.raises(storage.ObjectNotFound):
+        storage.inspect_object("pending/1")
+
+
+def test_a_missing_bucket_is_not_a_missing_object(store):
+    with pytest.raises(StorageUnavailable):
+        storage.inspect_object("pending/1")
+
+
+def test_copy_carries_what_it_is_served_with(ready_store):
+    ready_store.put_object(Key="pending/1", Body=b"hello", ContentType="text/html")
+    etag = storage.inspect_object("pending/1").etag
+
+    freeze(etag)
+
+    found = ready_store.Object("attachments/1/a.png").get()
+    assert found["Body"].read() == b"hello"
+    assert found["ContentType"] == "image/png"
+    assert found["ContentDisposition"] == "inline; filename=a.png"
+    assert found["CacheControl"] == "public, max-age=31536000, immutable"
+
+
+def test_copy_of_a_missing_object(ready_store):
+    with pytest.raises(storage.ObjectNotFound):
+        freeze('"d41d8cd98f00b204e9800998ecf8427e"')
+
+
+@real_store
+def test_copy_refuses_an_object_that_changed(ready_store):
+    ready_store.put_object(Key="pending/1", Body=b"hello")
+    etag = storage.inspect_object("pending/1").etag
+    ready_store.put_object(Key="pending/1", Body=b"other")
+
+    with pytest.raises(storage.ObjectChanged):
+        freeze(etag)
+
+    assert [item.key for item in ready_store.objects.all()] == ["pending/1"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_read_checksum(ready_store, post_file, kept):
+    post_file(sign(checksum_sha256=SHA256 if kept else ""), b"hello")
+    etag = storage.inspect_object("pending/1").etag
+
+    assert storage.read_checksum(key="pending/1", etag=etag) == SHA256
+
+
+def test_read_checksum_of_an_object_that_changed(ready_store):
+    ready_store.put_object(Key="pending/1", Body=b"hello")
+    etag = storage.inspect_object("pending/1").etag
+    ready_store.put_object(Key="pending/1", Body=b"other")
+
+    with pytest.raises(storage.ObjectChanged):
+        storage.read_checksum(key="pending/1", etag=etag)
+
+
+def test_read_checksum_of_a_missing_object(ready_store):
+    with pytest.raises(storage.ObjectNotFound):
+        storage.read_checksum(key="pending/1", etag='"d41d8cd98f00b204e9800998ecf8427e"')
+
+
+def test_delete_takes_missing_objects_too(ready_store):
+    ready_store.put_object(Key="pending/1", Body=b"hello")
+    ready_store.put_object(Key="pending/2", Body=b"hello")
+
+    storage.delete_objects(["pending/1", "pending/never-there"])
+
+    assert [item.key for item in ready_store.objects.all()] == ["pending/2"]
+
+
+def test_delete_takes_more_keys_than_one_call_does(ready_store):
+    ready_store.put_object(Key="pending/0000", Body=b"hello")
+    ready_store.put_object(Key="pending/1500", Body=b"hello")
+
+    storage.delete_objects([f"pending/{number:04}" for number in range(1501)])
+
+    assert not list(ready_store.objects.all())
+
+
+def test_a_signed_download_reads_the_object(ready_store):
+    ready_store.put_object(Key="attachments/1/a.png", Body=b"hello")
+
+    url = storage.sign_download(key="attachments/1/a.png", expires_in=MINUTE)
+
+    assert requests.get(url, timeout=10).content == b"hello"
+
+
+def test_a_public_url_reads_the_object(ready_store):
+    ready_store.put_object(Key="attachments/1/a.png", Body=b"hello")
+
+    url = storage.get_public_url("attachments/1/a.png")
+
+    assert "?" not in url
+    assert requests.get(url, timeout=10).content == b"hello"
+
+
+def test_links_and_forms_are_signed_for_the_public_endpoint(ready_store, settings):
+    settings.ATTACHMENTS = {
+        **settings.ATTACHMENTS,
+        "PUBLIC_ENDPOINT_URL": "https://files.example.com",
+    }
+
+    assert sign().url == f"https://files.example.com/{ready_store.name}"
+    base = f"https://files.example.com/{ready_store.name}/attachments/1"
+    assert storage.sign_download(key="attachments/1", expires_in=MINUTE).startswith(f"{base}?")
+    assert storage.get_public_url("attachments/1") == base
+
+
+# What the store must enforce
+
+
+@real_store
+@pytest.mark.parametrize(
+    ("overrides", "content"),
+    [
+        ({"Content-Type": "text/html"}, b"hello"),
+        ({"key": "attachments/1/a.png"}, b"hello"),
+        ({"key": "pending/2"}, b"hello"),
+        ({"x-amz-meta-internal": "1"}, b"hello"),
+        ({}, b"x" * 101),
+        ({}, b""),
+    ],
+    ids=["other type", "served key", "other key", "extra field", "too large", "empty"],
+)
+def test_a_form_takes_nothing_but_what_was_signed(ready_store, post_file, overrides, content):
+    response = post_file(sign(), content, **overrides)
+
+    assert response.status_code in (400, 403)
+    assert not list(ready_store.objects.all())
+
+
+@real_store
+@pytest.mark.parametrize("content", [b"hell", b"hello!"])
+def test_a_form_with_a_size_takes_exactly_that_many_bytes(ready_store, post_file, content):
+    assert post_file(sign(size_range=(5, 5)), content).status_code == 400
+
+
+@real_store
+def test_a_form_with_a_checksum_takes_only_those_bytes(ready_store, post_file):
+    assert post_file(sign(checksum_sha256=SHA256), b"other").status_code == 400
+
+
+@real_store
+def test_a_form_expires(ready_store, post_file):
+    assert post_file(sign(expires_in=timedelta(seconds=-1)), b"hello").status_code == 403
+
+
+@real_store
+def test_only_what_is_published_is_public(ready_store):
+    for key in ("attachments/1/a.png", "pending/1", "quarantine/1", "other"):
+        ready_store.put_object(Key=key, Body=b"hello")
+    base = f"{ready_store.meta.client.meta.endpoint_url}/{ready_store.name}"
+
+    status = {
+        path: requests.get(f"{base}{path}", timeout=10).status_code
+        for path in ("/attachments/1/a.png", "/pending/1", "/quarantine/1", "/other", "", "/")
+    }
+
+    assert status.pop("/attachments/1/a.png") == 200
+    assert set(status.values()) == {403}
+
+
+@real_store
+def test_nothing_is_public_when_public_read_is_off(ready_store, settings):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "PUBLIC_READ": False}
+    ready_store.put_object(Key="attachments/1/a.png", Body=b"hello")
+
+    storage.setup_bucket()
+
+    assert requests.get(storage.get_public_url("attachments/1/a.png"), timeout=10).status_code == 403
+
+
+# The bucket
+
+
+def test_setup_makes_a_bucket_and_its_rules(store):
+    first = storage.setup_bucket()
+    second = storage.setup_bucket()
+
+    assert [(step.part, step.state) for step in first] == [
+        ("bucket", "created"),
+        ("policy", "created"),
+        ("CORS", "created"),
+        ("lifecycle", "created"),
+    ]
+    assert {step.state for step in second} == {"unchanged"}
+    rules = store.meta.client.get_bucket_lifecycle_configuration(Bucket=store.name)["Rules"]
+    assert {(rule["Filter"]["Prefix"], rule["Expiration"]["Days"]) for rule in rules} == {
+        ("pending/", 2),
+        ("quarantine/", 30),
+    }
+    assert store.Cors().cors_rules[0]["AllowedOrigins"] == ["http://localhost:5173"]
+
+
+def test_setup_follows_the_settings(ready_store, settings):
+    settings.ATTACHMENTS = {
+        **settings.ATTACHMENTS,
+        "PUBLIC_READ": False,
+        "CORS_ALLOWED_ORIGINS": ["https://chat.example.com"],
+        "UPLOAD_EXPIRES_SECONDS": 3 * 86400,
+    }
+
+    steps = storage.setup_bucket()
+
+    assert {step.part: step.state for step in steps} == {
+        "bucket": "unchanged",
+        "policy": "changed",
+        "CORS": "changed",
+        "lifecycle": "changed",
+    }
+    with pytest.raises(ready_store.meta.client.exceptions.ClientError, match="NoSuchBucketPolicy"):
+        read_policy(ready_store)
+    assert ready_store.Cors().cors_rules[0]["AllowedOrigins"] == ["https://chat.example.com"]
+
+
+def test_setup_keeps_what_is_not_ours(store, settings):
+    client = store.meta.client
+    storage.setup_bucket()
+    statement = {
+        "Sid": "Theirs",
+        "Effect": "Allow",
+        "Principal": {"AWS": ["*"]},
+        "Action": ["s3:GetObject"],
+        "Resource": [f"arn:aws:s3:::{store.name}/press/*"],
+    }
+    policy = {"Version": "2012-10-17", "Statement": [*read_policy(store), statement]}
+    client.put_bucket_policy(Bucket=store.name, Policy=json.dumps(policy))
+    rule = {
+        "ID": "theirs",
+        "Status": "Enabled",
+        "Filter": {"Prefix": "press/"},
+        "Expiration": {"Days": 9},
+    }
+    rules = client.get_bucket_lifecycle_configuration(Bucket=store.name)["Rules"]
+    client.put_bucket_lifecycle_configuration(
+        Bucket=store.name, LifecycleConfiguration={"Rules": [*rules, rule]}
+    )
+    cors = {"ID": "theirs", "AllowedMethods": ["GET"], "AllowedOrigins": ["https://theirs.example"]}
+    client.put_bucket_cors(
+        Bucket=store.name, CORSConfiguration={"CORSRules": [*store.Cors().cors_rules, cors]}
+    )
+    settings.ATTACHMENTS = {
+        **settings.ATTACHMENTS,
+        "PUBLIC_READ": False,
+        "CORS_ALLOWED_ORIGINS": [],
+        "UPLOAD_EXPIRES_SECONDS": 3 * 86400,
+    }
+
+    storage.setup_bucket()
+
+    assert [item["Sid"] for item in read_policy(store)] == ["Theirs"]
+    rules = client.get_bucket_lifecycle_configuration(Bucket=store.name)["Rules"]
+    assert {item["ID"]: item["Expiration"]["Days"] for item in rules} == {
+        "theirs": 9,
+        "nodus-attachments-pending": 4,
+        "nodus-attachments-quarantine": 30,
+    }
+    assert [item["ID"] for item in store.Cors().cors_rules] == ["theirs"]
+
+
+def test_setup_warns_of_a_policy_that_opens_pending(store):
+    """The policy of the guide, in a bucket of another name than its resource suggests."""
+    store.create()
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": ["*"]},
+        "Action": ["s3:GetObject"],
+        "Resource": [f"arn:aws:s3:::{store.name}/*"],
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    store.meta.client.put_bucket_policy(Bucket=store.name, Policy=json.dumps(policy))
+
+    steps = {step.part: step for step in storage.setup_bucket()}
+
+    assert "WARNING" in steps["policy"].detail
+    assert len(read_policy(store)) == 2
+
+
+def test_the_bucket_appears_on_first_use_and_is_asked_for_once(store, store_calls):
+    storage.ensure_bucket()
+    made = store_calls()
+    storage.ensure_bucket()
+
+    assert "CreateBucket" in made
+    assert store_calls() == []
+    assert [item["Sid"] for item in read_policy(store)] == ["NodusAttachmentsPublicRead"]
+
+
+@pytest.fixture
+def store_calls(store):
+    """The S3 operations since the last call."""
+    bucket_module.forget_bucket()
+    calls: list[str] = []
+    events = storage.client.get_client().meta.events
+
+    def note(model, **kwargs):
+        calls.append(model.name)
+
+    events.register("before-call.s3", note)
+    yield lambda: [calls.pop(0) for _ in list(calls)]
+    events.unregister("before-call.s3", note)
+
+
+def test_two_processes_that_make_the_bucket_at_once(store, monkeypatch):
+    """Both saw none; the slower one's CreateBucket is answered BucketAlreadyOwnedByYou."""
+    storage.setup_bucket()
+    answers = iter([False, True])
+    monkeypatch.setattr(bucket_module, "_has_bucket", lambda: next(answers))
+
+    assert storage.setup_bucket()[0].state == "created"
