@@ -88,7 +88,8 @@ def _is_webm(head: bytes) -> bool:
 
 def _is_mp3(head: bytes) -> bool:
     if head.startswith(b"ID3"):
-        return len(head) > 10 and head[3] < 0xFF and all(byte < 0x80 for byte in head[6:10])
+        # ID3v2.2 to 2.4, and a size of four seven-bit bytes: https://id3.org/id3v2.4.0-structure
+        return len(head) > 10 and head[3] in (2, 3, 4) and max(head[6:10]) < 0x80
     return _has_mpeg_audio_frames(head)
 
 

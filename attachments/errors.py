@@ -72,7 +72,7 @@ class Unavailable(AttachmentError):
 
 class ContentTypeNotAllowed(InvalidInput):
     code = "content_type_not_allowed"
-    message = _("Content type “%(content_type)s” is not allowed. Allowed: %(allowed)s.")
+    message = _("This content type is not allowed. Allowed: %(allowed)s.")
 
 
 class FileTooLarge(InvalidInput):

@@ -62,6 +62,7 @@ class Attachment(models.Model):
         verbose_name=_("message"),
         null=True,
         blank=True,
+        db_index=False,  # the partial index on what is linked serves it
     )
     filename = models.CharField(_("filename"), max_length=255)
     content_type = models.CharField(_("content type"), max_length=100)
@@ -115,6 +116,11 @@ class Attachment(models.Model):
         indexes = [
             models.Index(fields=["user", "-created_at"], name="attachments_user_created"),
             models.Index(fields=["-created_at"], name="attachments_created"),
+            models.Index(
+                fields=["message"],
+                condition=Q(message__isnull=False),
+                name="attachments_linked",
+            ),
             models.Index(
                 fields=["created_at"],
                 condition=Q(message__isnull=True, status="ready"),

@@ -3,18 +3,18 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import include, path
 from django.views.defaults import page_not_found
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
-from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from attachments.errors import NotFound
 from nodus.health import HealthView
+from nodus.tokens import RefreshView, TokenView
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", HealthView.as_view(), name="health"),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("api/v1/auth/token", TokenObtainPairView.as_view(), name="token"),
-    path("api/v1/auth/token/refresh", TokenRefreshView.as_view(), name="token-refresh"),
+    path("api/v1/auth/token", TokenView.as_view(), name="token"),
+    path("api/v1/auth/token/refresh", RefreshView.as_view(), name="token-refresh"),
     path("api/v1/", include("attachments.urls")),
     path("api/v1/", include("nodus.messaging.urls")),
 ]

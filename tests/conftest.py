@@ -9,6 +9,7 @@ from typing import Any
 import django
 import pytest
 import requests
+from django.conf import settings
 
 from nodus.dev.embedded import start_missing_services
 from nodus.dev.samples import make_samples
@@ -25,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("S3_BUCKET", "test-attachments")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nodus.settings")
     django.setup()
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fast one
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -59,24 +61,36 @@ def staff_user(django_user_model):
     return django_user_model.objects.create_user("carol", password="carol-demo", is_staff=True)
 
 
-@pytest.fixture
-def bucket() -> Iterator[Any]:
-    """The bucket itself, seen past our code: what tests put into it and read out of it."""
-    import boto3
-    from django.conf import settings
+@pytest.fixture(scope="session")
+def s3() -> Any:
+    from tests.stores import open_resource
 
+    return open_resource(settings.STORAGES["attachments"]["OPTIONS"]["endpoint_url"])
+
+
+@pytest.fixture
+def bucket(s3: Any) -> Any:
+    """The bucket itself, seen past our code: what tests put into it and read out of it."""
     from attachments import storage
 
-    options = settings.STORAGES["attachments"]["OPTIONS"]
     storage.ensure_bucket()
-    resource = boto3.resource(
-        "s3",
-        endpoint_url=options["endpoint_url"],
-        region_name=options["region_name"],
-        aws_access_key_id=options["access_key"],
-        aws_secret_access_key=options["secret_key"],
-    )
-    return resource.Bucket(options["bucket_name"])
+    return s3.Bucket(settings.STORAGES["attachments"]["OPTIONS"]["bucket_name"])
+
+
+@pytest.fixture
+def store_calls() -> Iterator[Callable[[], list[str]]]:
+    """Gives the S3 operations since it was last asked."""
+    from attachments.storage.client import get_client
+
+    calls: list[str] = []
+    events = get_client().meta.events
+
+    def note(model: Any, **kwargs: Any) -> None:
+        calls.append(model.name)
+
+    events.register("before-call.s3", note)
+    yield lambda: [calls.pop(0) for _ in list(calls)]
+    events.unregister("before-call.s3", note)
 
 
 @pytest.fixture

@@ -5,7 +5,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import boto3
+from django.conf import settings
 from moto.server import ThreadedMotoServer
 
 from nodus.dev.embedded import find_free_ports
@@ -37,3 +40,15 @@ STORES = {
     "real": Store(run=use_running_store, is_real=True),
     "moto": Store(run=run_moto, is_real=False),
 }
+
+
+def open_resource(endpoint_url: str) -> Any:
+    """boto3 itself, to see past our code what is in a store."""
+    options = settings.STORAGES["attachments"]["OPTIONS"]
+    return boto3.resource(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=options["region_name"],
+        aws_access_key_id=options["access_key"],
+        aws_secret_access_key=options["secret_key"],
+    )

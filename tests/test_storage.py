@@ -8,14 +8,13 @@ from contextlib import ExitStack
 from datetime import timedelta
 from uuid import uuid4
 
-import boto3
 import pytest
 import requests
 
 from attachments import storage
 from attachments.errors import StorageUnavailable
 from attachments.storage import bucket as bucket_module
-from tests.stores import STORES
+from tests.stores import STORES, open_resource
 
 MINUTE = timedelta(minutes=1)
 SHA256 = base64.b64encode(hashlib.sha256(b"hello").digest()).decode()
@@ -24,7 +23,8 @@ SHA256 = base64.b64encode(hashlib.sha256(b"hello").digest()).decode()
 @pytest.fixture(scope="module")
 def endpoints():
     with ExitStack() as stack:
-        yield {name: stack.enter_context(store.run()) for name, store in STORES.items()}
+        urls = {name: stack.enter_context(store.run()) for name, store in STORES.items()}
+        yield {name: (url, open_resource(url)) for name, url in urls.items()}
 
 
 @pytest.fixture(params=STORES)
@@ -32,16 +32,9 @@ def store(request, endpoints, settings):
     """A new, empty bucket in the store; the boto3 bucket to look into it."""
     storages = copy.deepcopy(settings.STORAGES)
     options = storages["attachments"]["OPTIONS"]
-    options["endpoint_url"] = endpoints[request.param]
+    options["endpoint_url"], resource = endpoints[request.param]
     options["bucket_name"] = f"contract-{uuid4()}"
     settings.STORAGES = storages
-    resource = boto3.resource(
-        "s3",
-        endpoint_url=options["endpoint_url"],
-        region_name=options["region_name"],
-        aws_access_key_id=options["access_key"],
-        aws_secret_access_key=options["secret_key"],
-    )
     return resource.Bucket(options["bucket_name"])
 
 
@@ -287,7 +280,9 @@ def test_nothing_is_public_when_public_read_is_off(ready_store, settings):
 
     storage.setup_bucket()
 
-    assert requests.get(storage.get_public_url("attachments/1/a.png"), timeout=10).status_code == 403
+    assert (
+        requests.get(storage.get_public_url("attachments/1/a.png"), timeout=10).status_code == 403
+    )
 
 
 # The bucket
@@ -397,6 +392,7 @@ def test_setup_warns_of_a_policy_that_opens_pending(store):
 
 
 def test_the_bucket_appears_on_first_use_and_is_asked_for_once(store, store_calls):
+    bucket_module.forget_bucket()
     storage.ensure_bucket()
     made = store_calls()
     storage.ensure_bucket()
@@ -404,21 +400,6 @@ def test_the_bucket_appears_on_first_use_and_is_asked_for_once(store, store_call
     assert "CreateBucket" in made
     assert store_calls() == []
     assert [item["Sid"] for item in read_policy(store)] == ["NodusAttachmentsPublicRead"]
-
-
-@pytest.fixture
-def store_calls(store):
-    """The S3 operations since the last call."""
-    bucket_module.forget_bucket()
-    calls: list[str] = []
-    events = storage.client.get_client().meta.events
-
-    def note(model, **kwargs):
-        calls.append(model.name)
-
-    events.register("before-call.s3", note)
-    yield lambda: [calls.pop(0) for _ in list(calls)]
-    events.unregister("before-call.s3", note)
 
 
 def test_two_processes_that_make_the_bucket_at_once(store, monkeypatch):

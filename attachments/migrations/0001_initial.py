@@ -122,6 +122,7 @@ class Migration(migrations.Migration):
                     "message",
                     models.ForeignKey(
                         blank=True,
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="attachments",
@@ -148,6 +149,11 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["user", "-created_at"], name="attachments_user_created"),
                     models.Index(fields=["-created_at"], name="attachments_created"),
+                    models.Index(
+                        condition=models.Q(("message__isnull", False)),
+                        fields=["message"],
+                        name="attachments_linked",
+                    ),
                     models.Index(
                         condition=models.Q(("message__isnull", True), ("status", "ready")),
                         fields=["created_at"],

@@ -87,7 +87,6 @@ def _clean_content_type(content_type: str) -> str:
     if content_type not in conf.allowed_content_types:
         raise ContentTypeNotAllowed(
             attr="content_type",
-            content_type=content_type,
             allowed=", ".join(conf.allowed_content_types),
         )
     return content_type

@@ -1,0 +1,106 @@
+import pytest
+
+from attachments.checks import check_settings, check_storage
+from attachments.policy import get_access_policy
+
+
+def check(settings, **values):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, **values}
+    return check_settings(None)
+
+
+def test_the_project_is_in_order():
+    assert check_settings(None) == check_storage(None) == []
+
+
+def test_a_mistyped_key(settings):
+    (error,) = check(settings, MAX_SIZE=5)
+
+    assert error.id == "attachments.E001"
+    assert "MAX_SIZE" in error.msg
+    assert error.hint == "Did you mean MAX_SIZE_MB?"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MAX_SIZE_MB", "100"),
+        ("MAX_SIZE_MB", 0),
+        ("MAX_SIZE_MB", True),
+        ("MAX_SIZE_MB", 5121),
+        ("UPLOAD_EXPIRES_SECONDS", -1),
+        ("RETENTION_DAYS", "year"),
+        ("ALLOWED_CONTENT_TYPES", "image/png"),
+        ("CORS_ALLOWED_ORIGINS", [1]),
+        ("PUBLIC_READ", "yes"),
+        ("CDN_URL", None),
+        ("PRESIGN_RATE", 10),
+    ],
+)
+def test_a_value_of_the_wrong_kind(settings, key, value):
+    (error,) = check(settings, **{key: value})
+
+    assert error.id == "attachments.E002"
+    assert repr(key) in error.msg
+    assert repr(value) in error.msg
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("", "is not set"),
+        ("nosuch.Model", "not installed"),
+        ("messaging.Nothing", "not installed"),
+        ("garbage", "app_label.Model"),
+    ],
+)
+def test_a_missing_or_wrong_message_model(settings, value, words):
+    (error,) = check(settings, MESSAGE_MODEL=value)
+
+    assert error.id == "attachments.E003"
+    assert words in error.msg
+    assert "AUTH_USER_MODEL" in error.hint
+
+
+@pytest.mark.parametrize("value", ["nosuch.Policy", "attachments.policy.get_access_policy", "x"])
+def test_a_wrong_access_policy(settings, value):
+    (error,) = check(settings, ACCESS_POLICY=value)
+
+    assert error.id == "attachments.E004"
+    assert repr(value) in error.msg
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        None,
+        {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+        {"BACKEND": "storages.backends.s3.S3Storage"},
+        {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {"bucket_name": "b", "location": "uploads"},
+        },
+    ],
+)
+def test_a_storage_that_cannot_serve(settings, config):
+    storages = {**settings.STORAGES, "attachments": config}
+    settings.STORAGES = {alias: value for alias, value in storages.items() if value}
+
+    (error,) = check_storage(None)
+
+    assert error.id == "attachments.E005"
+    assert "S3Storage" in error.hint
+
+
+@pytest.mark.django_db
+def test_the_default_policy_shows_and_links_nothing(settings, user, message_of):
+    settings.ATTACHMENTS = {
+        **settings.ATTACHMENTS,
+        "ACCESS_POLICY": "attachments.policy.OwnerOnlyPolicy",
+    }
+    message_of(user)
+
+    policy = get_access_policy()
+
+    assert not policy.readable_messages(user).exists()
+    assert not policy.linkable_messages(user).exists()

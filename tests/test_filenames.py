@@ -1,0 +1,98 @@
+import unicodedata
+
+import pytest
+
+from attachments.errors import InvalidFilename
+from attachments.filenames import clean_filename, make_safe_name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.png",
+        "Отчёт за 2026 год.pdf",
+        "写真.jpg",
+        "صورة.png",
+        "👩‍👩‍👧.gif",
+        "no extension",
+        ".hidden",
+        'quo"te.png',
+        "100% <real>?*|:.png",
+        "console.log",
+        "a" * 255,
+        "a\u200fb.png",
+    ],
+)
+def test_any_language_is_welcome(name):
+    assert clean_filename(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "cleaned"),
+    [
+        ("  a.png \n", "a.png"),
+        (unicodedata.normalize("NFD", "й.png"), "й.png"),
+    ],
+)
+def test_names_are_put_in_order(name, cleaned):
+    assert clean_filename(name) == cleaned
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "   ",
+        ".",
+        "..",
+        "a/b.png",
+        "/etc/passwd",
+        "..\\a.png",
+        "C:\\a.png",
+        "a\0.png",
+        "a\nb.png",
+        "a\x1b[31m.png",
+        "a\x7f.png",
+        "a\u2028b.png",
+        "a\ud800.png",
+        "photo\u202egnp.exe",
+        "photo\u2066x.png",
+        "CON",
+        "nul.txt",
+        "com1.png",
+        "LPT9 .png",
+        "a" * 256,
+    ],
+)
+def test_what_is_odd_is_refused(name):
+    with pytest.raises(InvalidFilename) as raised:
+        clean_filename(name)
+
+    assert raised.value.attr == "filename"
+    assert raised.value.detail.startswith("Invalid filename: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("Cat photo.PNG", "Cat-photo.png"),
+        ("Отчёт.png", "file.png"),
+        ("café.png", "cafe.png"),
+        ("evil.html", "evil.png"),
+        ("evil.png.html", "evil-png.png"),
+        ("a b/../c", "c.png"),
+        (".png", "png.png"),
+        ("x" * 255, "x" * 96 + ".png"),
+        ("%2e%2e\"'<>&.png", "2e-2e.png"),
+    ],
+)
+def test_keys_are_spelled_in_ascii_with_the_types_extension(name, safe):
+    assert make_safe_name(name, extensions=(".png",)) == safe
+
+
+def test_a_types_own_other_extension_stays():
+    assert make_safe_name("a.JPEG", extensions=(".jpg", ".jpeg")) == "a.jpeg"
+
+
+def test_an_unknown_type_gets_no_extension():
+    assert make_safe_name("run.exe", extensions=()) == "run"

@@ -1,0 +1,39 @@
+import copy
+
+import pytest
+from django.db import OperationalError, connection
+
+from nodus.dev.embedded import find_free_ports
+
+pytestmark = pytest.mark.django_db
+
+
+def test_all_is_well(api):
+    response = api().get("/health")
+
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "minio": "connected", "database": "connected"}
+
+
+def test_the_store_is_down(api, settings):
+    storages = copy.deepcopy(settings.STORAGES)
+    (port,) = find_free_ports(1)
+    storages["attachments"]["OPTIONS"]["endpoint_url"] = f"http://127.0.0.1:{port}"
+    settings.STORAGES = storages
+
+    response = api().get("/health")
+
+    assert response.status_code == 503
+    assert response.json() == {"status": "error", "minio": "unavailable", "database": "connected"}
+
+
+def test_the_database_is_down(api, monkeypatch):
+    def fail():
+        raise OperationalError("connection to server at 10.0.0.1, user nodus failed")
+
+    monkeypatch.setattr(connection, "cursor", fail)
+
+    response = api().get("/health")
+
+    assert response.status_code == 503
+    assert response.json() == {"status": "error", "minio": "connected", "database": "unavailable"}

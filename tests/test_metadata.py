@@ -1,0 +1,50 @@
+import pytest
+
+from attachments.errors import InvalidMetadata
+from attachments.metadata import clean_metadata
+
+
+def nest(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return {"a": value}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"caption": "Кот \u2028 👩‍👩‍👧", "n": [1, 2.5, None, True, {"a": {}}]},
+        {"a": "\\u0000 is spelled, not meant"},
+        {"a": "x" * (8192 - len('{"a":""}'))},
+        {"a": "й" * 4000},
+    ],
+)
+def test_a_json_object_is_kept(value):
+    assert clean_metadata(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        "text",
+        1,
+        None,
+        {"a": float("nan")},
+        {"a": float("inf")},
+        {"a": "\0"},
+        {"\0": 1},
+        {"a": ["b", {"c": "\\\0"}]},
+        {"a": "\ud800"},
+        {"a": "x" * 8192},
+        {"a": "й" * 4096},
+        nest(5000),
+    ],
+)
+def test_what_a_database_cannot_hold_is_refused(value):
+    with pytest.raises(InvalidMetadata) as raised:
+        clean_metadata(value)
+
+    assert raised.value.attr == "metadata"

@@ -1,0 +1,237 @@
+import pytest
+import requests
+from django.db import transaction
+
+from attachments import services, storage
+from attachments.errors import (
+    AlreadyLinked,
+    AttachmentNotReady,
+    NotFound,
+    NotYours,
+    StorageUnavailable,
+)
+from attachments.models import Attachment
+
+pytestmark = pytest.mark.django_db
+
+
+def see(attachment, user):
+    return services.get_attachment(attachment_id=attachment.pk, user=user)
+
+
+# Seeing
+
+
+def test_who_sees_what(user, other_user, staff_user, django_user_model, attachment_of, message_of):
+    stranger = django_user_model.objects.create_user("mallory")
+    attachment = attachment_of(user, message_id=message_of(user, other_user).pk)
+
+    for reader in (user, other_user, staff_user):
+        assert see(attachment, reader) == attachment
+    with pytest.raises(NotFound):
+        see(attachment, stranger)
+    assert list(Attachment.objects.visible_to(other_user)) == [attachment]
+    assert list(Attachment.objects.visible_to(stranger)) == []
+
+
+def test_nobody_else_sees_what_hangs_nowhere(user, other_user, attachment_of, message_of):
+    message_of(user, other_user)
+    attachment = attachment_of(user)
+
+    with pytest.raises(NotFound):
+        see(attachment, other_user)
+
+
+def test_a_participant_who_leaves_sees_no_more(user, other_user, attachment_of, message_of):
+    message = message_of(user, other_user)
+    attachment = attachment_of(user, message_id=message.pk)
+
+    message.conversation.participants.remove(other_user)
+
+    with pytest.raises(NotFound):
+        see(attachment, other_user)
+    assert see(attachment, user) == attachment
+
+
+def test_one_attachment_is_listed_once(user, other_user, attachment_of, message_of):
+    """However many participants, and although two rules show it."""
+    attachment = attachment_of(user, message_id=message_of(user, other_user).pk)
+
+    assert list(Attachment.objects.visible_to(user)) == [attachment]
+
+
+# Links
+
+
+def test_a_public_link_works(user, attachment_of, samples):
+    url = services.get_download_url(attachment_of(user))
+
+    assert "X-Amz-Signature" not in url
+    assert requests.get(url, timeout=10).content == samples["image/png"]
+
+
+def test_a_private_link_is_signed_and_works(user, attachment_of, samples, settings):
+    attachment = attachment_of(user)
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "PUBLIC_READ": False}
+
+    url = services.get_download_url(attachment)
+
+    assert "X-Amz-Expires=600" in url
+    assert requests.get(url, timeout=10).content == samples["image/png"]
+
+
+@pytest.mark.parametrize("public_read", [True, False])
+def test_a_cdn_goes_first(user, attachment_of, settings, public_read):
+    attachment = attachment_of(user, filename="Cat photo.png")
+    settings.ATTACHMENTS = {
+        **settings.ATTACHMENTS,
+        "CDN_URL": "https://cdn.example.com/",
+        "PUBLIC_READ": public_read,
+    }
+
+    assert services.get_download_url(attachment) == (
+        f"https://cdn.example.com/attachments/{attachment.pk}/Cat-photo.png"
+    )
+
+
+def test_no_link_before_it_is_ready(user, upload):
+    upload(user)
+
+    assert services.get_download_url(Attachment.objects.get()) is None
+
+
+# Linking
+
+
+def link(user, message, *attachments):
+    with transaction.atomic():
+        services.link_attachments(
+            attachment_ids=[attachment.pk for attachment in attachments], message=message, user=user
+        )
+
+
+def test_link_takes_one_query(user, attachment_of, message_of, django_assert_num_queries):
+    message, attachments = message_of(user), [attachment_of(user) for _ in range(3)]
+
+    with django_assert_num_queries(1):
+        services.link_attachments(
+            attachment_ids=[attachment.pk for attachment in attachments], message=message, user=user
+        )
+
+    assert message.attachments.count() == 3
+
+
+def test_link_refuses_what_is_not_the_users(
+    user, other_user, staff_user, attachment_of, message_of
+):
+    """Not even what he can see: seeing is not owning."""
+    theirs = attachment_of(other_user, message_id=message_of(user, other_user).pk)
+
+    for linker in (user, staff_user):
+        with pytest.raises(NotFound):
+            link(linker, message_of(linker), theirs)
+
+
+def test_link_is_all_or_nothing(user, upload, attachment_of, message_of):
+    message, ready = message_of(user), attachment_of(user)
+    pending = Attachment.objects.get(pk=upload(user).attachment_id)
+
+    with pytest.raises(AttachmentNotReady):
+        link(user, message, ready, pending)
+
+    assert message.attachments.count() == 0
+
+
+def test_link_again_to_the_same_message_is_fine_and_to_another_is_not(
+    user, attachment_of, message_of
+):
+    message, attachment = message_of(user), attachment_of(user)
+    link(user, message, attachment)
+
+    link(user, message, attachment)
+    with pytest.raises(AlreadyLinked):
+        link(user, message_of(user), attachment)
+
+    assert Attachment.objects.get().message == message
+
+
+# Deleting
+
+
+def delete(attachment, user):
+    services.delete_attachment(attachment_id=attachment.pk, user=user)
+
+
+def list_keys(bucket):
+    return [item.key for item in bucket.objects.all()]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delete_removes_row_and_objects(user, attachment_of, bucket, post_file, upload):
+    ticket = upload(user)
+    attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+    post_file(ticket, b"again")  # the form still works
+
+    delete(attachment, user)
+
+    assert not Attachment.objects.exists()
+    assert not [key for key in list_keys(bucket) if str(attachment.pk) in key]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_staff_may_delete_and_readers_may_not(
+    user, other_user, staff_user, attachment_of, message_of
+):
+    attachment = attachment_of(user, message_id=message_of(user, other_user).pk)
+
+    with pytest.raises(NotYours):
+        delete(attachment, other_user)
+    delete(attachment, staff_user)
+
+    assert not Attachment.objects.exists()
+
+
+def test_delete_of_what_one_cannot_see(user, other_user, attachment_of):
+    with pytest.raises(NotFound):
+        delete(attachment_of(user), other_user)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", ["user", "message", "queryset"])
+def test_objects_follow_rows_however_they_go(user, attachment_of, message_of, bucket, what):
+    message = message_of(user)
+    attachment = attachment_of(user, message_id=message.pk)
+
+    {"user": user, "message": message, "queryset": Attachment.objects.all()}[what].delete()
+
+    assert attachment.storage_key.name not in list_keys(bucket)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_delete_that_is_rolled_back_keeps_the_object(user, attachment_of, bucket):
+    attachment = attachment_of(user)
+
+    class RollBack(Exception):
+        pass
+
+    with pytest.raises(RollBack), transaction.atomic():
+        delete(attachment, user)
+        raise RollBack
+
+    assert attachment.storage_key.name in list_keys(bucket)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_delete_with_the_store_down_deletes_the_row_and_says_what_is_left(
+    user, attachment_of, monkeypatch, caplog
+):
+    attachment = attachment_of(user)
+
+    def fail(keys):
+        raise StorageUnavailable
+
+    monkeypatch.setattr(storage, "delete_objects", fail)
+    delete(attachment, user)
+
+    assert not Attachment.objects.exists()
+    assert attachment.storage_key.name in caplog.text

@@ -1,0 +1,506 @@
+import base64
+import hashlib
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from attachments import services, storage
+from attachments.errors import (
+    AlreadyLinked,
+    ChecksumMismatch,
+    ContentMismatch,
+    InvalidMetadata,
+    NotFound,
+    NotUploaded,
+    SizeMismatch,
+    StorageUnavailable,
+    UploadExpired,
+    UploadInProgress,
+)
+from attachments.models import Attachment
+
+pytestmark = pytest.mark.django_db
+
+HTML = b"<!doctype html><script>alert(1)</script>"
+
+
+def confirm(ticket, user, **request):
+    return services.confirm_upload(attachment_id=ticket.attachment_id, user=user, **request)
+
+
+def list_keys(bucket, ticket):
+    """What the store holds of this attachment."""
+    found = [item.key for item in bucket.objects.filter(Prefix=f"pending/{ticket.attachment_id}")]
+    return found + [
+        item.key for item in bucket.objects.filter(Prefix=f"attachments/{ticket.attachment_id}")
+    ]
+
+
+def read_served(bucket, attachment):
+    return bucket.Object(attachment.storage_key.name).get()
+
+
+def expire_lease():
+    Attachment.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def delete_rows():
+    """As another process does, unnoticed by this one."""
+    Attachment.objects.all()._raw_delete(using="default")
+
+
+def test_confirm_publishes_what_was_uploaded(user, upload, bucket, samples):
+    ticket = upload(user, "application/pdf", filename="Отчёт за год.pdf")
+
+    attachment = confirm(ticket, user)
+
+    row = Attachment.objects.get()
+    for seen in (attachment, row):
+        assert seen.status == "ready"
+        assert seen.size_bytes == len(samples["application/pdf"])
+        assert seen.confirmed_at is not None
+        assert seen.lease_expires_at is None
+        assert seen.storage_key.name == f"attachments/{row.pk}/file.pdf"
+    served = read_served(bucket, row)
+    assert served["Body"].read() == samples["application/pdf"]
+    assert served["ContentType"] == "application/pdf"
+    assert served["ContentDisposition"] == (
+        "inline; filename*=utf-8''%D0%9E%D1%82%D1%87%D1%91%D1%82%20%D0%B7%D0%B0%20"
+        "%D0%B3%D0%BE%D0%B4.pdf"
+    )
+    assert list_keys(bucket, ticket) == [row.storage_key.name]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "image/jpeg",
+        "image/png",
+        "image/gif",
+        "image/webp",
+        "video/mp4",
+        "video/webm",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/opus",
+        "application/pdf",
+    ],
+)
+def test_every_allowed_type_is_confirmed(user, upload, content_type):
+    ticket = upload(user, content_type)
+
+    assert confirm(ticket, user).content_type == content_type
+
+
+def test_a_type_that_browsers_may_run_is_served_as_a_download(user, upload, bucket, settings):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ALLOWED_CONTENT_TYPES": ["text/html"]}
+
+    attachment = confirm(upload(user, "text/html", HTML, filename='a".html'), user)
+
+    served = read_served(bucket, attachment)
+    assert served["ContentDisposition"] == 'attachment; filename="a\\".html"'
+
+
+def test_confirm_again_gives_the_same(user, upload):
+    ticket = upload(user)
+    first = confirm(ticket, user)
+
+    second = confirm(ticket, user)
+
+    assert (second.pk, second.confirmed_at) == (first.pk, first.confirmed_at)
+
+
+def test_the_wrong_user_sees_nothing(user, other_user, staff_user, upload):
+    ticket = upload(user)
+
+    for stranger in (other_user, staff_user):
+        with pytest.raises(NotFound):
+            confirm(ticket, stranger)
+
+    assert Attachment.objects.get().status == "pending"
+
+
+def test_not_uploaded_yet(user, upload):
+    ticket = upload(user, content=None)
+
+    with pytest.raises(NotUploaded):
+        confirm(ticket, user)
+
+    assert Attachment.objects.get().status == "pending"
+
+
+def test_never_uploaded(user, upload):
+    ticket = upload(user, content=None)
+    Attachment.objects.update(expires_at=timezone.now())
+
+    with pytest.raises(UploadExpired):
+        confirm(ticket, user)
+
+
+def test_a_file_that_came_late_is_still_confirmed(user, upload):
+    """A slow upload may end after its form expired: the store took it, so do we."""
+    ticket = upload(user)
+    Attachment.objects.update(expires_at=timezone.now() - timedelta(hours=1))
+
+    assert confirm(ticket, user).is_ready
+
+
+# Judging
+
+
+@pytest.mark.parametrize(
+    ("error", "declared", "content"),
+    [
+        (ContentMismatch, {}, HTML),
+        (ContentMismatch, {}, b"%PDF-1.7\n"),
+        (SizeMismatch, {"size_bytes": 10}, b"too long for ten bytes"),
+        (SizeMismatch, {"size_bytes": 10}, b"short"),
+        (SizeMismatch, {}, b""),
+    ],
+)
+def test_confirm_rejects_what_was_not_declared(user, upload, bucket, error, declared, content):
+    ticket = upload(user, content=None, **declared)
+    bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=content)
+
+    for _ in range(2):  # a rejection is final, and the same each time
+        with pytest.raises(error) as raised:
+            confirm(ticket, user)
+        assert raised.value.code == error.code
+
+    row = Attachment.objects.get()
+    assert row.status == "rejected"
+    assert row.error_info == {"code": error.code, "detail": raised.value.detail}
+    assert list_keys(bucket, ticket) == []
+
+
+def test_confirm_rejects_another_checksum(user, upload, bucket, samples):
+    """A store that does not enforce the form's digest."""
+    declared = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
+    ticket = upload(user, content=None, checksum_sha256=declared)
+    bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=samples["image/png"])
+
+    with pytest.raises(ChecksumMismatch):
+        confirm(ticket, user)
+
+    assert list_keys(bucket, ticket) == []
+
+
+def test_confirm_keeps_a_declared_checksum(user, upload, samples):
+    declared = base64.b64encode(hashlib.sha256(samples["image/png"]).digest()).decode()
+    ticket = upload(user, checksum_sha256=declared)
+
+    assert confirm(ticket, user).checksum_sha256 == declared
+
+
+def test_a_file_over_the_limit_is_rejected_although_the_store_took_it(
+    user, upload, bucket, samples, settings
+):
+    ticket = upload(user, content=None)
+    bucket.put_object(
+        Key=f"pending/{ticket.attachment_id}", Body=samples["image/png"] + b"\0" * 2**20
+    )
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_SIZE_MB": 1}
+
+    with pytest.raises(SizeMismatch):
+        confirm(ticket, user)
+
+
+def test_the_client_cannot_change_what_was_confirmed(user, upload, bucket, samples, post_file):
+    """The form is good for ten minutes: what is served is the frozen copy."""
+    ticket = upload(user)
+    attachment = confirm(ticket, user)
+
+    assert post_file(ticket, HTML).status_code == 204
+    confirm(ticket, user)
+
+    assert read_served(bucket, attachment)["Body"].read() == samples["image/png"]
+
+
+def test_the_client_changes_the_file_while_it_is_looked_at(
+    user, upload, bucket, samples, post_file, monkeypatch
+):
+    ticket = upload(user)
+    inspect_object = storage.inspect_object
+
+    def inspect_and_lose(key):
+        facts = inspect_object(key)
+        post_file(ticket, HTML)
+        return facts
+
+    monkeypatch.setattr(storage, "inspect_object", inspect_and_lose)
+    with pytest.raises(UploadInProgress):
+        confirm(ticket, user)
+    monkeypatch.undo()
+
+    assert list_keys(bucket, ticket) == [f"pending/{ticket.attachment_id}"]
+    with pytest.raises(ContentMismatch):
+        confirm(ticket, user)
+
+
+# Message and metadata
+
+
+def test_confirm_hangs_it_on_a_message(user, other_user, upload, message_of):
+    message = message_of(user, other_user)
+
+    assert confirm(upload(user), user, message_id=message.pk).message_id == message.pk
+    assert Attachment.objects.get().message == message
+
+
+def test_a_ready_attachment_may_be_hung_by_a_later_confirm(user, upload, message_of):
+    ticket, message = upload(user), message_of(user)
+    confirm(ticket, user)
+
+    assert confirm(ticket, user, message_id=message.pk).message_id == message.pk
+    assert confirm(ticket, user, message_id=message.pk).message_id == message.pk
+
+
+def test_linked_once_it_stays(user, upload, message_of):
+    first, second = message_of(user), message_of(user)
+    ticket = upload(user)
+    confirm(ticket, user, message_id=first.pk)
+
+    with pytest.raises(AlreadyLinked):
+        confirm(ticket, user, message_id=second.pk)
+
+    assert Attachment.objects.get().message == first
+
+
+def test_a_foreign_message_is_refused_before_anything_is_done(
+    user, other_user, upload, message_of, bucket
+):
+    ticket, theirs = upload(user), message_of(other_user)
+
+    with pytest.raises(NotFound):
+        confirm(ticket, user, message_id=theirs.pk)
+
+    assert Attachment.objects.get().status == "pending"
+    assert list_keys(bucket, ticket) == [f"pending/{ticket.attachment_id}"]
+
+
+def test_metadata_is_merged_over_presigns(user, upload):
+    ticket = upload(user, metadata={"caption": "a", "width": 1})
+
+    assert confirm(ticket, user, metadata={"width": 2}).metadata == {"caption": "a", "width": 2}
+    assert Attachment.objects.get().metadata == {"caption": "a", "width": 2}
+
+
+def test_bad_metadata_loses_nothing(user, upload):
+    ticket = upload(user, metadata={"a": "x" * 5000})
+
+    with pytest.raises(InvalidMetadata):
+        confirm(ticket, user, metadata={"b": "x" * 5000})
+
+    assert confirm(ticket, user).metadata == {"a": "x" * 5000}
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_the_message_goes_while_the_store_is_asked(user, upload, message_of, monkeypatch):
+    ticket, message = upload(user), message_of(user)
+    copy_object = storage.copy_object
+
+    def copy_and_lose(**kwargs):
+        message.delete()
+        return copy_object(**kwargs)
+
+    monkeypatch.setattr(storage, "copy_object", copy_and_lose)
+    with pytest.raises(NotFound):
+        confirm(ticket, user, message_id=message.pk)
+    monkeypatch.undo()
+
+    assert confirm(ticket, user).is_ready
+
+
+# The lease
+
+
+def test_a_confirm_that_runs_keeps_others_out(user, upload):
+    ticket = upload(user)
+    Attachment.objects.update(
+        status="verifying", lease_expires_at=timezone.now() + timedelta(seconds=30)
+    )
+
+    with pytest.raises(UploadInProgress):
+        confirm(ticket, user)
+
+    assert Attachment.objects.get().status == "verifying"
+
+
+def test_a_confirm_that_died_is_taken_over(user, upload):
+    ticket = upload(user)
+    Attachment.objects.update(
+        status="verifying", lease_expires_at=timezone.now() - timedelta(seconds=1)
+    )
+
+    assert confirm(ticket, user).is_ready
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_two_confirms_at_once(user, upload, monkeypatch):
+    """One publishes; the other is told to wait, or finds it done."""
+    ticket = upload(user)
+    barrier = threading.Barrier(2)
+    outcomes = []
+
+    def run():
+        barrier.wait()
+        try:
+            outcomes.append(confirm(ticket, user).status)
+        except UploadInProgress as error:
+            outcomes.append(error.code)
+        connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert "ready" in outcomes
+    assert set(outcomes) <= {"ready", "upload_in_progress"}
+    assert confirm(ticket, user).is_ready
+
+
+def test_another_confirm_finishes_between_reading_and_leasing(user, upload, monkeypatch):
+    ticket = upload(user)
+    from attachments.services import confirm as module
+
+    take_lease = module._take_lease
+
+    def lose(attachment):
+        monkeypatch.undo()
+        confirm(ticket, user)
+        return take_lease(attachment)
+
+    monkeypatch.setattr(module, "_take_lease", lose)
+
+    assert confirm(ticket, user).is_ready
+
+
+@pytest.fixture
+def slow_copy(monkeypatch):
+    """Let something happen between the copy and the publishing."""
+
+    def after_copy(do):
+        copy_object = storage.copy_object
+
+        def copy(**kwargs):
+            checksum = copy_object(**kwargs)
+            monkeypatch.undo()
+            do()
+            return checksum
+
+        monkeypatch.setattr(storage, "copy_object", copy)
+
+    return after_copy
+
+
+def test_a_slow_confirm_does_not_publish_over_a_faster_one(
+    user, upload, post_file, samples, bucket, slow_copy
+):
+    """Its lease ran out, another took over: the row says what the other found."""
+    ticket = upload(user)
+
+    def overtake():
+        expire_lease()
+        confirm(ticket, user)
+
+    slow_copy(overtake)
+    with pytest.raises(UploadInProgress):
+        confirm(ticket, user)
+
+    row = confirm(ticket, user)
+    assert row.is_ready
+    assert read_served(bucket, row)["Body"].read() == samples["image/png"]
+
+
+def test_a_slow_confirm_leaves_nothing_of_a_row_that_was_rejected(
+    user, upload, post_file, bucket, slow_copy
+):
+    ticket = upload(user)
+
+    def reject():
+        expire_lease()
+        post_file(ticket, HTML)
+        with pytest.raises(ContentMismatch):
+            confirm(ticket, user)
+
+    slow_copy(reject)
+    with pytest.raises(UploadInProgress):
+        confirm(ticket, user)
+
+    assert Attachment.objects.get().status == "rejected"
+    assert list_keys(bucket, ticket) == []
+
+
+def test_a_row_deleted_under_a_confirm_leaves_no_object(user, upload, bucket, slow_copy):
+    ticket = upload(user)
+    slow_copy(delete_rows)
+
+    with pytest.raises(NotFound):
+        confirm(ticket, user)
+
+    assert list_keys(bucket, ticket) == []
+
+
+def test_a_bad_file_after_a_confirm_that_died_leaves_no_copy(
+    user, upload, post_file, bucket, slow_copy
+):
+    """The good copy that the dead one made must not stay public."""
+    ticket = upload(user)
+
+    class Killed(BaseException):
+        pass
+
+    def die():
+        Attachment.objects.update(status="verifying")
+        raise Killed
+
+    slow_copy(die)
+    with pytest.raises(Killed):
+        confirm(ticket, user)
+    assert len(list_keys(bucket, ticket)) == 2
+    expire_lease()
+    post_file(ticket, HTML)
+
+    with pytest.raises(ContentMismatch):
+        confirm(ticket, user)
+
+    assert list_keys(bucket, ticket) == []
+
+
+# The store fails
+
+
+@pytest.mark.parametrize("step", ["inspect_object", "read_checksum", "copy_object"])
+def test_nothing_is_lost_when_the_store_fails(user, upload, samples, step, monkeypatch):
+    checksum = base64.b64encode(hashlib.sha256(samples["image/png"]).digest()).decode()
+    ticket = upload(user, checksum_sha256=checksum)
+
+    def fail(*args, **kwargs):
+        raise StorageUnavailable
+
+    monkeypatch.setattr(storage, step, fail)
+    with pytest.raises(StorageUnavailable):
+        confirm(ticket, user)
+    monkeypatch.undo()
+
+    assert Attachment.objects.get().status == "pending"
+    assert confirm(ticket, user).is_ready
+
+
+def test_failing_to_remove_the_pending_object_is_no_error(user, upload, bucket, monkeypatch):
+    ticket = upload(user)
+
+    def fail(keys):
+        raise StorageUnavailable
+
+    monkeypatch.setattr(storage, "delete_objects", fail)
+
+    assert confirm(ticket, user).is_ready
+    assert f"pending/{ticket.attachment_id}" in list_keys(bucket, ticket)

@@ -1,0 +1,220 @@
+import base64
+import hashlib
+import json
+import threading
+import unicodedata
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from attachments import services
+from attachments.errors import (
+    ContentTypeNotAllowed,
+    FileTooLarge,
+    IdempotencyKeyReused,
+    InvalidChecksum,
+    InvalidFilename,
+    InvalidIdempotencyKey,
+    InvalidMetadata,
+    InvalidSize,
+    NotFound,
+)
+from attachments.models import Attachment
+
+pytestmark = pytest.mark.django_db
+
+PNG = {"filename": "a.png", "content_type": "image/png"}
+
+
+def read_conditions(ticket):
+    return json.loads(base64.b64decode(ticket.fields["policy"]))["conditions"]
+
+
+def test_presign_makes_a_pending_row(user):
+    ticket = services.presign_upload(user=user, **PNG, metadata={"caption": "Привет"})
+
+    row = Attachment.objects.get()
+    assert ticket.attachment_id == row.pk
+    assert (row.status, row.user, row.filename) == ("pending", user, "a.png")
+    assert (row.metadata, row.size_bytes, row.checksum_sha256) == ({"caption": "Привет"}, None, "")
+    assert row.storage_key.name == f"pending/{row.pk}"
+    assert ticket.expires_at == row.expires_at
+    assert timedelta(seconds=590) < ticket.expires_at - timezone.now() <= timedelta(seconds=600)
+
+
+def test_the_policy_is_exact(user):
+    digest = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
+
+    ticket = services.presign_upload(user=user, **PNG, size_bytes=10, checksum_sha256=digest)
+
+    conditions = read_conditions(ticket)
+    for condition in (
+        {"key": f"pending/{ticket.attachment_id}"},
+        {"Content-Type": "image/png"},
+        ["content-length-range", 10, 10],
+        {"x-amz-checksum-sha256": digest},
+    ):
+        assert condition in conditions
+    assert not [item for item in conditions if isinstance(item, list) and item[0] == "starts-with"]
+
+
+def test_an_undeclared_size_is_bounded(user):
+    ticket = services.presign_upload(user=user, **PNG)
+
+    assert ["content-length-range", 1, 100 * 2**20] in read_conditions(ticket)
+    assert ticket.max_size_bytes == 100 * 2**20
+
+
+def test_limits_are_settings(user, settings):
+    settings.ATTACHMENTS = {
+        **settings.ATTACHMENTS,
+        "MAX_SIZE_MB": 1,
+        "UPLOAD_EXPIRES_SECONDS": 60,
+        "ALLOWED_CONTENT_TYPES": ["text/plain"],
+    }
+
+    ticket = services.presign_upload(user=user, filename="a", content_type="text/plain")
+
+    assert (ticket.expires_in, ticket.max_size_bytes) == (60, 2**20)
+    with pytest.raises(ContentTypeNotAllowed):
+        services.presign_upload(user=user, **PNG)
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "attr"),
+    [
+        ({"content_type": "text/html"}, ContentTypeNotAllowed, "content_type"),
+        ({"content_type": "image/svg+xml"}, ContentTypeNotAllowed, "content_type"),
+        ({"content_type": "image/png; charset=utf-8"}, ContentTypeNotAllowed, "content_type"),
+        ({"size_bytes": 100 * 2**20 + 1}, FileTooLarge, "size_bytes"),
+        ({"size_bytes": 10**30}, FileTooLarge, "size_bytes"),
+        ({"size_bytes": 0}, InvalidSize, "size_bytes"),
+        ({"size_bytes": -1}, InvalidSize, "size_bytes"),
+        ({"filename": "../etc/passwd"}, InvalidFilename, "filename"),
+        ({"checksum_sha256": "abc"}, InvalidChecksum, "checksum_sha256"),
+        ({"checksum_sha256": "YWJj"}, InvalidChecksum, "checksum_sha256"),
+        ({"metadata": []}, InvalidMetadata, "metadata"),
+        ({"metadata": {"x": "y" * 8192}}, InvalidMetadata, "metadata"),
+        ({"idempotency_key": ""}, InvalidIdempotencyKey, "Idempotency-Key"),
+        ({"idempotency_key": "k" * 256}, InvalidIdempotencyKey, "Idempotency-Key"),
+    ],
+)
+def test_bad_input_makes_no_row(user, request_, error, attr):
+    with pytest.raises(error) as raised:
+        services.presign_upload(user=user, **{**PNG, **request_})
+
+    assert raised.value.attr == attr
+    assert not Attachment.objects.exists()
+
+
+def test_the_users_own_name_is_kept_in_nfc(user):
+    decomposed = unicodedata.normalize("NFD", "Отчёт й.pdf")
+
+    services.presign_upload(user=user, filename=decomposed, content_type="application/pdf")
+
+    assert Attachment.objects.get().filename == "Отчёт й.pdf"
+
+
+def test_presign_for_a_message_links_it(user, other_user, message_of):
+    message = message_of(user, other_user)
+
+    services.presign_upload(user=user, **PNG, message_id=message.pk)
+
+    assert Attachment.objects.get().message == message
+
+
+def test_presign_for_a_strangers_message_or_none_looks_the_same(user, other_user, message_of):
+    theirs = message_of(other_user)
+
+    for message_id in (theirs.pk, theirs.pk + 1, 2**80):
+        with pytest.raises(NotFound) as raised:
+            services.presign_upload(user=user, **PNG, message_id=message_id)
+        assert raised.value.attr == "message_id"
+
+
+# Idempotency
+
+
+def test_the_same_key_gives_the_same_attachment_with_a_fresh_form(user):
+    first = services.presign_upload(user=user, **PNG, idempotency_key="k")
+    Attachment.objects.update(expires_at=timezone.now())
+
+    second = services.presign_upload(user=user, **PNG, idempotency_key="k")
+
+    assert (first.is_replayed, second.is_replayed) == (False, True)
+    assert second.attachment_id == first.attachment_id
+    assert second.expires_at > first.expires_at
+    assert Attachment.objects.get().expires_at == second.expires_at
+
+
+def test_the_same_request_may_be_spelled_otherwise(user):
+    first = services.presign_upload(
+        user=user, **PNG, idempotency_key="k", metadata={"a": 1, "b": 2}
+    )
+    second = services.presign_upload(
+        user=user, **PNG, idempotency_key="k", metadata={"b": 2, "a": 1}, size_bytes=None
+    )
+
+    assert second.attachment_id == first.attachment_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"filename": "b.png"},
+        {"content_type": "image/gif"},
+        {"size_bytes": 5},
+        {"metadata": {"a": 1}},
+        {"checksum_sha256": "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="},
+    ],
+)
+def test_the_same_key_with_another_body_is_refused(user, change):
+    services.presign_upload(user=user, **PNG, idempotency_key="k")
+
+    with pytest.raises(IdempotencyKeyReused):
+        services.presign_upload(user=user, **{**PNG, **change}, idempotency_key="k")
+
+    assert Attachment.objects.count() == 1
+
+
+def test_keys_are_each_users_own(user, other_user):
+    first = services.presign_upload(user=user, **PNG, idempotency_key="k")
+    second = services.presign_upload(user=other_user, **PNG, idempotency_key="k")
+
+    assert first.attachment_id != second.attachment_id
+
+
+def test_a_key_is_free_after_24_hours(user):
+    first = services.presign_upload(user=user, **PNG, idempotency_key="k")
+    Attachment.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
+
+    second = services.presign_upload(user=user, **{**PNG, "filename": "b.png"}, idempotency_key="k")
+
+    assert second.attachment_id != first.attachment_id
+    assert Attachment.objects.filter(idempotency_key="k").count() == 1
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_two_requests_with_one_key_at_the_same_moment(user):
+    """The row of one is not committed yet when the other inserts."""
+    services.presign_upload(user=user, **PNG)  # the bucket is known
+    barrier = threading.Barrier(8)
+    tickets = []
+
+    def presign():
+        barrier.wait()
+        tickets.append(services.presign_upload(user=user, **PNG, idempotency_key="k"))
+        connection.close()
+
+    threads = [threading.Thread(target=presign) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len({ticket.attachment_id for ticket in tickets}) == 1
+    assert sorted(ticket.is_replayed for ticket in tickets) == [False] + [True] * 7
+    assert Attachment.objects.filter(idempotency_key="k").count() == 1

@@ -1,0 +1,499 @@
+"""The HTTP contract, to the letter."""
+
+import base64
+import hashlib
+import json
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+import requests
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from attachments.models import Attachment
+
+pytestmark = pytest.mark.django_db
+
+BASE = "/api/v1/attachments"
+PNG = {"filename": "a.png", "content_type": "image/png"}
+
+
+@pytest.fixture
+def client(api, user):
+    return api(user)
+
+
+def presign(client, headers=None, **body):
+    return client.post(f"{BASE}/presigned", {**PNG, **body}, format="json", headers=headers)
+
+
+def confirm(client, attachment_id, **body):
+    return client.post(f"{BASE}/confirm", {"attachment_id": attachment_id, **body}, format="json")
+
+
+def get_error(response):
+    """The one error of a response, whose shape is checked."""
+    body = response.json()
+    assert body.keys() == {"type", "errors"}
+    (error,) = body["errors"]
+    assert error.keys() == {"code", "detail", "attr"}
+    assert error["detail"]
+    return response.status_code, error["code"], error["attr"]
+
+
+@pytest.fixture
+def uploaded(client, post_file, samples):
+    """A ticket whose file is in the store."""
+    ticket = presign(client).json()
+    assert post_file(ticket, samples["image/png"]).status_code == 204
+    return ticket
+
+
+@pytest.fixture
+def ready(client, uploaded):
+    """An attachment as confirm gives it."""
+    return confirm(client, uploaded["attachment_id"]).json()
+
+
+# The flow
+
+
+def test_presign(client):
+    response = presign(client)
+
+    assert response.status_code == 201
+    ticket = response.json()
+    assert ticket.keys() == {
+        "attachment_id",
+        "url",
+        "fields",
+        "expires_at",
+        "expires_in",
+        "max_size_bytes",
+    }
+    assert ticket["fields"]["key"] == f"pending/{UUID(ticket['attachment_id'])}"
+    assert parse_datetime(ticket["expires_at"]) > timezone.now()
+    assert (ticket["expires_in"], ticket["max_size_bytes"]) == (600, 104857600)
+    assert "Idempotent-Replayed" not in response.headers
+
+
+def test_confirm_and_detail(client, user, uploaded, samples, settings):
+    response = confirm(client, uploaded["attachment_id"], metadata={"caption": "Кот"})
+
+    assert response.status_code == 200
+    attachment = response.json()
+    options = settings.STORAGES["attachments"]["OPTIONS"]
+    key = f"attachments/{uploaded['attachment_id']}/a.png"
+    assert attachment == {
+        "id": uploaded["attachment_id"],
+        "user_id": user.pk,
+        "message_id": None,
+        "filename": "a.png",
+        "content_type": "image/png",
+        "size_bytes": len(samples["image/png"]),
+        "checksum_sha256": None,
+        "status": "ready",
+        "metadata": {"caption": "Кот"},
+        "created_at": attachment["created_at"],
+        "confirmed_at": attachment["confirmed_at"],
+        "download_url": f"{options['endpoint_url']}/{options['bucket_name']}/{key}",
+        "error": None,
+    }
+    assert parse_datetime(attachment["created_at"]) < parse_datetime(attachment["confirmed_at"])
+    assert client.get(f"{BASE}/{attachment['id']}").json() == attachment
+    assert requests.get(attachment["download_url"], timeout=10).content == samples["image/png"]
+
+
+def test_detail_before_confirm(client, uploaded):
+    attachment = client.get(f"{BASE}/{uploaded['attachment_id']}").json()
+
+    assert attachment["status"] == "pending"
+    assert (attachment["download_url"], attachment["confirmed_at"]) == (None, None)
+
+
+def test_confirm_twice(client, ready):
+    response = confirm(client, ready["id"])
+
+    assert (response.status_code, response.json()) == (200, ready)
+
+
+def test_download(client, ready):
+    response = client.get(f"{BASE}/{ready['id']}/download")
+
+    assert response.status_code == 302
+    assert response["Location"] == ready["download_url"]
+    assert response["Cache-Control"] == "no-store"
+
+
+def test_delete(client, ready):
+    response = client.delete(f"{BASE}/{ready['id']}")
+
+    assert (response.status_code, response.content) == (204, b"")
+    assert get_error(client.get(f"{BASE}/{ready['id']}")) == (404, "not_found", None)
+
+
+def test_a_session_login_works_too(user, client):
+    from rest_framework.test import APIClient
+
+    browser = APIClient()
+    browser.force_login(user)
+
+    assert presign(browser).status_code == 201
+
+
+# The list
+
+
+def test_list_is_newest_first_in_cursor_pages(client, user):
+    for name in "abc":
+        presign(client, filename=name)
+
+    first = client.get(BASE, {"page_size": 2}).json()
+    second = client.get(first["next"]).json()
+
+    assert first.keys() == {"next", "previous", "results"}
+    assert [item["filename"] for item in first["results"]] == ["c", "b"]
+    assert [item["filename"] for item in second["results"]] == ["a"]
+    assert (first["previous"], second["next"]) == (None, None)
+
+
+def test_list_pages_hold_at_most_100(client, user):
+    Attachment.objects.bulk_create(
+        Attachment(user=user, filename=str(number), expires_at=timezone.now())
+        for number in range(120)
+    )
+
+    assert len(client.get(BASE, {"page_size": 1000}).json()["results"]) == 100
+
+
+def test_list_filters(client, api, user, other_user, ready, message_of):
+    message = message_of(user, other_user)
+    linked = presign(client, message_id=message.pk).json()["attachment_id"]
+
+    def list_ids(client, **query):
+        return [item["id"] for item in client.get(BASE, query).json()["results"]]
+
+    assert list_ids(client) == [linked, ready["id"]]
+    assert list_ids(client, status="ready") == [ready["id"]]
+    assert list_ids(client, message_id=message.pk) == [linked]
+    assert list_ids(client, message_id=message.pk, status="ready") == []
+    assert list_ids(api(other_user)) == [linked]
+    assert list_ids(api(other_user), message_id=message.pk + 1) == []
+
+
+@pytest.mark.parametrize("query", [{"status": "nonsense"}, {"message_id": "x"}])
+def test_list_refuses_nonsense(client, query):
+    response = client.get(BASE, query)
+
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["attr"] in query
+
+
+def test_list_takes_as_many_queries_for_many_rows(client, user, django_assert_num_queries):
+    Attachment.objects.bulk_create(
+        Attachment(user=user, filename=str(number), expires_at=timezone.now())
+        for number in range(60)
+    )
+
+    with django_assert_num_queries(2):
+        client.get(BASE)
+
+
+# Idempotency
+
+
+def test_an_idempotency_key_replays(client):
+    first = presign(client, headers={"Idempotency-Key": "k"})
+    second = presign(client, headers={"Idempotency-Key": "k"})
+
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert second["Idempotent-Replayed"] == "true"
+    assert second.json()["attachment_id"] == first.json()["attachment_id"]
+    assert second.json().keys() == first.json().keys()
+
+
+def test_an_idempotency_key_reused(client):
+    presign(client, headers={"Idempotency-Key": "k"})
+
+    response = presign(client, headers={"Idempotency-Key": "k"}, filename="b.png")
+
+    assert get_error(response) == (422, "idempotency_key_reused", None)
+
+
+# Errors, each provoked for real
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "attr"),
+    [
+        ({"content_type": "text/html"}, "content_type_not_allowed", "content_type"),
+        ({"size_bytes": 104857601}, "file_too_large", "size_bytes"),
+        ({"size_bytes": 0}, "invalid_size", "size_bytes"),
+        ({"size_bytes": "many"}, "invalid", "size_bytes"),
+        ({"filename": "a/b.png"}, "invalid_filename", "filename"),
+        ({"filename": ""}, "invalid_filename", "filename"),
+        ({"filename": "x" * 256}, "invalid_filename", "filename"),
+        ({"filename": "a\0b"}, "invalid_filename", "filename"),
+        ({"filename": 5}, "invalid", "filename"),
+        ({"filename": None}, "null", "filename"),
+        ({"metadata": "text"}, "invalid_metadata", "metadata"),
+        ({"metadata": {"a": "\0"}}, "invalid_metadata", "metadata"),
+        ({"metadata": {"a": "x" * 9000}}, "invalid_metadata", "metadata"),
+        ({"checksum_sha256": "zz"}, "invalid_checksum", "checksum_sha256"),
+        ({"message_id": "x"}, "invalid", "message_id"),
+        ({"message_id": True}, "invalid", "message_id"),
+    ],
+)
+def test_presign_refuses(client, body, code, attr):
+    response = presign(client, **body)
+
+    assert get_error(response) == (400, code, attr)
+    assert response.json()["type"] == "validation_error"
+    assert not Attachment.objects.exists()
+
+
+def test_presign_names_each_missing_field(client):
+    response = client.post(f"{BASE}/presigned", {}, format="json")
+
+    assert response.status_code == 400
+    assert {(item["code"], item["attr"]) for item in response.json()["errors"]} == {
+        ("required", "filename"),
+        ("required", "content_type"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "parse_error"),
+        (b"[]", 400, "parse_error"),
+        (b"null", 400, "parse_error"),
+        (b'{"metadata": ' + b"[" * 30_000, 400, "parse_error"),
+        (b'{"metadata": ' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001, 400, "parse_error"),
+        (b'{"filename": "' + b"x" * 70_000 + b'"}', 413, "request_too_large"),
+        (b"\xff\xfe", 400, "parse_error"),
+        (b'{"filename": "\\ud800", "content_type": "image/png"}', 400, "invalid_filename"),
+        (
+            b'{"filename": "a", "content_type": "image/png", "metadata": {"a": "\\ud800"}}',
+            400,
+            "invalid_metadata",
+        ),
+        (
+            b'{"filename": "a", "content_type": "image/png", "metadata": {"a": 1e999}}',
+            400,
+            "invalid_metadata",
+        ),
+        (b'{"filename": "a", "content_type": "\\ud800"}', 400, "content_type_not_allowed"),
+    ],
+)
+def test_rubbish_is_refused(client, body, status, code):
+    response = client.post(f"{BASE}/presigned", body, content_type="application/json")
+
+    assert get_error(response)[:2] == (status, code)
+
+
+def test_a_form_is_no_json(client):
+    response = client.post(f"{BASE}/presigned", PNG, format="multipart")
+
+    assert get_error(response)[:2] == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("post", "/presigned"),
+        ("post", "/confirm"),
+        ("get", ""),
+        ("get", f"/{uuid4()}"),
+        ("get", f"/{uuid4()}/download"),
+        ("delete", f"/{uuid4()}"),
+    ],
+)
+def test_nobody_gets_in_without_a_token(api, method, path):
+    assert get_error(getattr(api(), method)(BASE + path)) == (401, "not_authenticated", None)
+
+
+def test_a_wrong_token(api):
+    client = api()
+    client.credentials(HTTP_AUTHORIZATION="Bearer nonsense")
+
+    response = client.get(BASE)
+
+    assert response.status_code == 401
+    assert response.json()["errors"][0]["code"] == "token_not_valid"
+
+
+@pytest.mark.parametrize("attachment_id", [uuid4(), "nonsense", "0", "%00", "a/b"])
+def test_no_such_attachment(client, attachment_id):
+    assert get_error(client.get(f"{BASE}/{attachment_id}")) == (404, "not_found", None)
+    assert get_error(client.delete(f"{BASE}/{attachment_id}")) == (404, "not_found", None)
+    assert get_error(client.get(f"{BASE}/{attachment_id}/download")) == (404, "not_found", None)
+
+
+def test_a_strangers_attachment_looks_like_none(api, other_user, ready):
+    stranger = api(other_user)
+
+    answers = [
+        stranger.get(f"{BASE}/{ready['id']}"),
+        stranger.delete(f"{BASE}/{ready['id']}"),
+        stranger.get(f"{BASE}/{ready['id']}/download"),
+        confirm(stranger, ready["id"]),
+    ]
+
+    missing = stranger.get(f"{BASE}/{uuid4()}")
+    for answer in answers:
+        assert (answer.status_code, answer.json()) == (404, missing.json())
+
+
+def test_readers_may_not_delete(client, api, user, other_user, ready, message_of):
+    confirm(client, ready["id"], message_id=message_of(user, other_user).pk)
+
+    response = api(other_user).delete(f"{BASE}/{ready['id']}")
+
+    assert get_error(response) == (403, "permission_denied", None)
+
+
+def test_confirm_before_the_object_is_there(client):
+    ticket = presign(client).json()
+
+    assert get_error(confirm(client, ticket["attachment_id"])) == (409, "not_uploaded", None)
+
+
+def test_confirm_while_another_runs(client, uploaded):
+    Attachment.objects.update(
+        status="verifying", lease_expires_at=timezone.now() + timedelta(seconds=30)
+    )
+
+    response = confirm(client, uploaded["attachment_id"])
+
+    assert get_error(response) == (409, "upload_in_progress", None)
+    assert int(response["Retry-After"]) > 0
+
+
+def test_confirm_of_what_never_came(client):
+    ticket = presign(client).json()
+    Attachment.objects.update(expires_at=timezone.now())
+
+    assert get_error(confirm(client, ticket["attachment_id"])) == (410, "upload_expired", None)
+
+
+def test_confirm_of_nothing(client):
+    assert get_error(confirm(client, "nonsense")) == (400, "invalid", "attachment_id")
+    assert get_error(confirm(client, str(uuid4()))) == (404, "not_found", None)
+
+
+def test_content_mismatch(client, post_file):
+    ticket = presign(client).json()
+    post_file(ticket, b"<html>")
+
+    response = confirm(client, ticket["attachment_id"])
+
+    assert get_error(response) == (422, "content_mismatch", None)
+    detail = client.get(f"{BASE}/{ticket['attachment_id']}").json()
+    assert (detail["status"], detail["download_url"]) == ("rejected", None)
+    assert detail["error"] == {
+        "code": "content_mismatch",
+        "detail": response.json()["errors"][0]["detail"],
+    }
+
+
+def test_size_and_checksum_mismatch(client, bucket, samples):
+    """The store refuses both at once; a store that does not is caught by confirm."""
+    digest = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
+    short = presign(client, size_bytes=5).json()["attachment_id"]
+    other = presign(client, checksum_sha256=digest).json()["attachment_id"]
+    for attachment_id in (short, other):
+        bucket.put_object(Key=f"pending/{attachment_id}", Body=samples["image/png"])
+
+    assert get_error(confirm(client, short)) == (422, "size_mismatch", None)
+    assert get_error(confirm(client, other)) == (422, "checksum_mismatch", None)
+
+
+def test_not_ready(client, uploaded):
+    response = client.get(f"{BASE}/{uploaded['attachment_id']}/download")
+
+    assert get_error(response) == (409, "attachment_not_ready", None)
+
+
+def test_already_linked(client, user, ready, message_of):
+    confirm(client, ready["id"], message_id=message_of(user).pk)
+
+    response = confirm(client, ready["id"], message_id=message_of(user).pk)
+
+    assert get_error(response) == (409, "already_linked", "message_id")
+
+
+def test_a_foreign_message(client, other_user, message_of):
+    theirs = message_of(other_user)
+
+    assert get_error(presign(client, message_id=theirs.pk)) == (404, "not_found", "message_id")
+
+
+def test_a_method_that_is_not_there(client):
+    assert get_error(client.put(BASE))[:2] == (405, "method_not_allowed")
+
+
+# Speed: what one call costs
+
+
+def test_what_the_plain_calls_cost(
+    client, post_file, samples, store_calls, django_assert_num_queries
+):
+    presign(client)
+    store_calls()
+
+    with django_assert_num_queries(2):
+        ticket = presign(client).json()
+    assert store_calls() == []
+    post_file(ticket, samples["image/png"])
+    with django_assert_num_queries(4):
+        confirm(client, ticket["attachment_id"])
+    assert store_calls() == ["GetObject", "CopyObject", "DeleteObjects"]
+    with django_assert_num_queries(2):
+        client.get(f"{BASE}/{ticket['attachment_id']}")
+    assert store_calls() == []
+
+
+def test_confirm_of_a_declared_checksum_costs_one_look_more(
+    client, post_file, samples, store_calls
+):
+    digest = base64.b64encode(hashlib.sha256(samples["image/png"]).digest()).decode()
+    ticket = presign(client, checksum_sha256=digest).json()
+    post_file(ticket, samples["image/png"])
+    store_calls()
+
+    assert confirm(client, ticket["attachment_id"]).json()["checksum_sha256"] == digest
+
+    assert store_calls() == ["GetObject", "HeadObject", "CopyObject", "DeleteObjects"]
+
+
+# What no client may do
+
+
+@pytest.mark.parametrize("field", ["status", "storage_key", "user_id", "id", "confirmed_at"])
+def test_clients_cannot_set_what_the_server_finds(client, user, field):
+    ticket = presign(client, **{field: "ready"}, metadata={field: "ready"}).json()
+
+    row = Attachment.objects.get(pk=ticket["attachment_id"])
+    assert (row.status, row.user, row.storage_key.name) == ("pending", user, f"pending/{row.pk}")
+
+
+def test_a_confirm_believes_nothing_that_the_client_says(client, post_file):
+    ticket = presign(client).json()
+    post_file(ticket, b"not a png")
+
+    response = confirm(client, ticket["attachment_id"], status="ready", size_bytes=1)
+
+    assert response.status_code == 422
+
+
+def test_errors_speak_the_clients_language(client):
+    response = presign(client, headers={"Accept-Language": "ru"}, filename="a/b")
+
+    assert "Недопустимое имя файла" in response.json()["errors"][0]["detail"]
+
+
+def test_json_is_what_it_says(client):
+    assert json.loads(presign(client).content)
+    assert presign(client)["Content-Type"] == "application/json"
