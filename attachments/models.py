@@ -110,7 +110,9 @@ class Attachment(models.Model):
         verbose_name_plural = _("attachments")
         constraints = [
             models.UniqueConstraint(
-                fields=["user", "idempotency_key"], name="attachments_idempotency_key"
+                fields=["user", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="attachments_idempotency_key",
             ),
         ]
         indexes = [
@@ -130,6 +132,11 @@ class Attachment(models.Model):
                 fields=["expires_at"],
                 condition=Q(status__in=["pending", "verifying"]),
                 name="attachments_stale",
+            ),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status__in=["rejected", "infected"]),
+                name="attachments_refused",
             ),
         ]
 
@@ -168,3 +175,30 @@ class Attachment(models.Model):
             return None
         error = REJECTIONS[self.error["code"]](**self.error["params"])
         return {"code": error.code, "detail": error.detail}
+
+
+class ObjectDeletion(models.Model):
+    """A note that an object is to be deleted.
+
+    The database writes it in the transaction that deletes the object's row (``triggers``). It
+    goes when the object is gone.
+    """
+
+    key = models.CharField(_("key"), max_length=512)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    due_at = models.DateTimeField(
+        _("due at"),
+        default=timezone.now,
+        db_index=True,
+        help_text=_("From when on a run may take it."),
+    )
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    last_error = models.TextField(_("last error"), blank=True)
+
+    class Meta:
+        db_table = "attachments_deletions"
+        verbose_name = _("waiting deletion")
+        verbose_name_plural = _("waiting deletions")
+
+    def __str__(self) -> str:
+        return self.key

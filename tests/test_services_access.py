@@ -2,13 +2,12 @@ import pytest
 import requests
 from django.db import transaction
 
-from attachments import services, storage
+from attachments import services
 from attachments.errors import (
     AlreadyLinked,
     AttachmentNotReady,
     NotFound,
     NotYours,
-    StorageUnavailable,
 )
 from attachments.models import Attachment
 
@@ -194,44 +193,3 @@ def test_staff_may_delete_and_readers_may_not(
 def test_delete_of_what_one_cannot_see(user, other_user, attachment_of):
     with pytest.raises(NotFound):
         delete(attachment_of(user), other_user)
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("what", ["user", "message", "queryset"])
-def test_objects_follow_rows_however_they_go(user, attachment_of, message_of, bucket, what):
-    message = message_of(user)
-    attachment = attachment_of(user, message_id=message.pk)
-
-    {"user": user, "message": message, "queryset": Attachment.objects.all()}[what].delete()
-
-    assert attachment.storage_key.name not in list_keys(bucket)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_delete_that_is_rolled_back_keeps_the_object(user, attachment_of, bucket):
-    attachment = attachment_of(user)
-
-    class RollBack(Exception):
-        pass
-
-    with pytest.raises(RollBack), transaction.atomic():
-        delete(attachment, user)
-        raise RollBack
-
-    assert attachment.storage_key.name in list_keys(bucket)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_delete_with_the_store_down_deletes_the_row_and_says_what_is_left(
-    user, attachment_of, monkeypatch, caplog
-):
-    attachment = attachment_of(user)
-
-    def fail(keys):
-        raise StorageUnavailable
-
-    monkeypatch.setattr(storage, "delete_objects", fail)
-    delete(attachment, user)
-
-    assert not Attachment.objects.exists()
-    assert attachment.storage_key.name in caplog.text

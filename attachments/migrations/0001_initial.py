@@ -167,7 +167,9 @@ class Migration(migrations.Migration):
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("user", "idempotency_key"), name="attachments_idempotency_key"
+                        condition=models.Q(("idempotency_key__isnull", False)),
+                        fields=("user", "idempotency_key"),
+                        name="attachments_idempotency_key",
                     )
                 ],
             },

@@ -2,19 +2,20 @@
 
 from attachments.services.access import (
     delete_attachment,
-    delete_objects,
     get_attachment,
     get_download_url,
     link_attachments,
 )
 from attachments.services.confirm import confirm_upload
+from attachments.services.deletions import carry_out_after_commit, carry_out_deletions
 from attachments.services.presign import Ticket, presign_upload
 
 __all__ = [
     "Ticket",
+    "carry_out_after_commit",
+    "carry_out_deletions",
     "confirm_upload",
     "delete_attachment",
-    "delete_objects",
     "get_attachment",
     "get_download_url",
     "link_attachments",

@@ -1,6 +1,5 @@
 """What users do with attachments that are there: see, link, download, delete."""
 
-import logging
 from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
@@ -15,12 +14,9 @@ from attachments.errors import (
     AttachmentNotReady,
     NotFound,
     NotYours,
-    StorageUnavailable,
 )
 from attachments.models import Attachment
 from attachments.policy import User, get_access_policy
-
-logger = logging.getLogger(__name__)
 
 
 def get_attachment(*, attachment_id: UUID, user: User) -> Attachment:
@@ -77,11 +73,3 @@ def delete_attachment(*, attachment_id: UUID, user: User) -> None:
     if attachment.user_id != user.pk and not getattr(user, "is_staff", False):
         raise NotYours
     attachment.delete()
-
-
-def delete_objects(*, keys: Collection[str]) -> None:
-    """Delete objects that no row needs any more. That the store is down is logged, not raised."""
-    try:
-        storage.delete_objects(keys)
-    except StorageUnavailable:
-        logger.warning("Objects left in the store: %s", ", ".join(sorted(keys)))

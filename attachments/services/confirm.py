@@ -5,11 +5,12 @@ published, rejected or released. No transaction is open while the store is asked
 between leaves a lease that runs out, and the next confirm starts over.
 """
 
+import logging
 from datetime import timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.http import content_disposition_header
@@ -26,13 +27,17 @@ from attachments.errors import (
     NotUploaded,
     RejectedUpload,
     SizeMismatch,
+    StorageUnavailable,
     UploadExpired,
     UploadInProgress,
 )
 from attachments.metadata import clean_metadata
 from attachments.models import Attachment, AttachmentQuerySet
 from attachments.policy import User
-from attachments.services.access import check_linkable, delete_objects
+from attachments.services.access import check_linkable
+from attachments.services.deletions import carry_out_after_commit, note_deletions
+
+logger = logging.getLogger(__name__)
 
 # Longer than any confirm that still runs: 3 calls x 2 attempts x (2 s connect + 10 s read) = 72 s.
 LEASE = timedelta(seconds=90)
@@ -75,7 +80,7 @@ def confirm_upload(
         raise
     finally:
         _release_lease(attachment)
-    delete_objects(keys=[attachment.pending_key])
+    _remove_pending(attachment)
     return attachment
 
 
@@ -131,7 +136,6 @@ def _verify_and_publish(attachment: Attachment, changes: dict[str, Any]) -> None
         raise UploadInProgress from None
     published = {
         "status": Attachment.Status.READY,
-        "storage_key": attachment.published_key,
         "size_bytes": facts.size_bytes,
         "checksum_sha256": attachment.checksum_sha256 or checksum_sha256,
         "confirmed_at": timezone.now(),
@@ -143,6 +147,14 @@ def _verify_and_publish(attachment: Attachment, changes: dict[str, Any]) -> None
         raise NotFound(attr="message_id") from error
     if not is_published:
         _give_way(attachment)
+
+
+def _remove_pending(attachment: Attachment) -> None:
+    """Not needed any more; a purge sweeps what is left, so failing to is no error."""
+    try:
+        storage.delete_objects([attachment.pending_key])
+    except StorageUnavailable:
+        logger.warning("Left for the next purge_orphans: %s", attachment.pending_key)
 
 
 def _make_disposition(attachment: Attachment) -> str:
@@ -172,10 +184,18 @@ def _reject(attachment: Attachment, error: RejectedUpload) -> None:
         "error": {"code": error.code, "params": error.params},
         "lease_expires_at": None,
     }
-    if not _update(_get_held(attachment), attachment, rejected):
+    with transaction.atomic():
+        is_rejected = _update(_get_held(attachment), attachment, rejected)
+        if is_rejected:
+            _note_objects(attachment)
+    if not is_rejected:
         _give_way(attachment)
-    # The published one too: a confirm that died before this one may have made it.
-    delete_objects(keys=[attachment.pending_key, attachment.published_key])
+    carry_out_after_commit()
+
+
+def _note_objects(attachment: Attachment) -> None:
+    """The published one too: a confirm that died before this one may have made it."""
+    note_deletions([attachment.pending_key, attachment.published_key])
 
 
 def _take_lease(attachment: Attachment) -> bool:
@@ -184,7 +204,12 @@ def _take_lease(attachment: Attachment) -> bool:
     free = Q(status=Attachment.Status.PENDING) | Q(
         status=Attachment.Status.VERIFYING, lease_expires_at__lt=now
     )
-    lease = {"status": Attachment.Status.VERIFYING, "lease_expires_at": now + LEASE}
+    lease = {
+        "status": Attachment.Status.VERIFYING,
+        "lease_expires_at": now + LEASE,
+        # Named before it is made, so that a row deleted meanwhile leaves a note of it.
+        "storage_key": attachment.published_key,
+    }
     return _update(Attachment.objects.filter(free, pk=attachment.pk), attachment, lease)
 
 
@@ -208,7 +233,8 @@ def _give_way(attachment: Attachment) -> NoReturn:
     """This confirm was so slow that its lease ran out, or the row was deleted under it."""
     row = Attachment.objects.filter(pk=attachment.pk).first()
     if row is None or row.status == Attachment.Status.REJECTED:
-        delete_objects(keys=[attachment.pending_key, attachment.published_key])
+        _note_objects(attachment)
+        carry_out_after_commit()
     raise NotFound if row is None else UploadInProgress
 
 

@@ -3,6 +3,8 @@
 from attachments.storage.bucket import SetupStep, ensure_bucket, ping_bucket, setup_bucket
 from attachments.storage.client import get_attachments_storage
 from attachments.storage.objects import (
+    MAX_DELETE,
+    ListedObject,
     ObjectChanged,
     ObjectFacts,
     ObjectNotFound,
@@ -11,12 +13,15 @@ from attachments.storage.objects import (
     delete_objects,
     get_public_url,
     inspect_object,
+    list_objects,
     read_checksum,
     sign_download,
     sign_upload,
 )
 
 __all__ = [
+    "MAX_DELETE",
+    "ListedObject",
     "ObjectChanged",
     "ObjectFacts",
     "ObjectNotFound",
@@ -28,6 +33,7 @@ __all__ = [
     "get_attachments_storage",
     "get_public_url",
     "inspect_object",
+    "list_objects",
     "ping_bucket",
     "read_checksum",
     "setup_bucket",

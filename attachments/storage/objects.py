@@ -2,10 +2,10 @@
 
 import base64
 import hashlib
-from collections.abc import Collection
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -171,9 +171,13 @@ def copy_object(
         return answer["CopyObjectResult"].get("ChecksumSHA256", "")
 
 
-def delete_objects(keys: Collection[str]) -> None:
-    """Delete what is there under these keys; a missing object is no error."""
-    remaining = sorted(keys)
+def delete_objects(keys: Iterable[str]) -> dict[str, str]:
+    """Delete what is there under these keys; a missing object is no error.
+
+    Gives the reasons of what the store refused to delete, by key.
+    """
+    remaining = sorted(set(keys))
+    refused: dict[str, str] = {}
     with translate_errors():
         while remaining:
             batch, remaining = remaining[:MAX_DELETE], remaining[MAX_DELETE:]
@@ -181,5 +185,32 @@ def delete_objects(keys: Collection[str]) -> None:
                 Bucket=get_bucket(),
                 Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
             )
-            if errors := answer.get("Errors"):
-                raise ValueError(f"{len(errors)} objects were not deleted, first: {errors[0]}")
+            for error in answer.get("Errors", []):
+                refused[error["Key"]] = f"{error['Code']}: {error.get('Message', '')}"
+    return refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedObject:
+    """An object as a listing tells it."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified_at: datetime
+
+
+def list_objects(prefix: str) -> Iterator[ListedObject]:
+    """All objects under a prefix in the order of their keys, a page of 1000 in memory."""
+    pages = (
+        get_client().get_paginator("list_objects_v2").paginate(Bucket=get_bucket(), Prefix=prefix)
+    )
+    with translate_errors():
+        for page in pages:
+            for item in page.get("Contents", []):
+                yield ListedObject(
+                    key=item["Key"],
+                    size_bytes=item["Size"],
+                    etag=item["ETag"],
+                    modified_at=item["LastModified"],
+                )

@@ -1,0 +1,75 @@
+"""Notes of objects to delete: written with the deletion of rows, carried out after the commit."""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from attachments import storage
+from attachments.errors import StorageUnavailable
+from attachments.models import ObjectDeletion
+
+logger = logging.getLogger(__name__)
+
+# For so long one run owns the notes that it took: longer than a DeleteObjects may take.
+CLAIM = timedelta(minutes=2)
+# What a request may delete after its commit, in calls of 1000 objects; the rest is a purge's work.
+MAX_CALLS_AFTER_COMMIT = 10
+
+
+def note_deletions(keys: Iterable[str]) -> None:
+    """Note objects to delete that no deleted row names; in the transaction of the reason why."""
+    ObjectDeletion.objects.bulk_create([ObjectDeletion(key=key) for key in keys])
+
+
+def carry_out_deletions(*, max_calls: int | None = None) -> int:
+    """Delete the objects of all notes that are due; give how many went.
+
+    Several runs share the work. What a killed run took, or the store refused to delete, is for
+    runs after ``CLAIM``. Raises ``StorageUnavailable``; every note is kept.
+    """
+    started_at = timezone.now()
+    deleted = calls = 0
+    while calls != max_calls and (notes := _claim_notes(due_at=started_at)):
+        calls += 1
+        deleted += _delete_noted(notes)
+    return deleted
+
+
+def carry_out_after_commit() -> None:
+    """What a transaction noted, at once; that the store is down is logged, not raised."""
+    try:
+        carry_out_deletions(max_calls=MAX_CALLS_AFTER_COMMIT)
+    except StorageUnavailable:
+        logger.warning("The store is down: noted deletions wait for the next purge_orphans.")
+
+
+def _claim_notes(*, due_at: datetime) -> dict[int, str]:
+    """Own up to one call's notes, by id; the newest first, which are those of this commit."""
+    due = ObjectDeletion.objects.filter(due_at__lte=due_at).order_by("-pk")
+    with transaction.atomic():
+        notes = dict(
+            due.select_for_update(skip_locked=True).values_list("pk", "key")[: storage.MAX_DELETE]
+        )
+        ObjectDeletion.objects.filter(pk__in=notes).update(
+            due_at=timezone.now() + CLAIM, attempts=F("attempts") + 1
+        )
+    return notes
+
+
+def _delete_noted(notes: dict[int, str]) -> int:
+    claimed = ObjectDeletion.objects.filter(pk__in=notes)
+    try:
+        refused = storage.delete_objects(notes.values())
+    except StorageUnavailable as error:
+        claimed.update(due_at=timezone.now(), last_error=str(error.__cause__))
+        raise
+    for key, reason in refused.items():
+        logger.error("The store refuses to delete %s: %s", key, reason)
+        claimed.filter(key=key).update(last_error=reason)
+    deleted = [pk for pk, key in notes.items() if key not in refused]
+    claimed.filter(pk__in=deleted).delete()
+    return len(deleted)

@@ -1,0 +1,222 @@
+"""Objects follow their rows: whoever deletes, whatever fails."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from attachments import services, storage
+from attachments.errors import StorageUnavailable
+from attachments.models import Attachment, ObjectDeletion
+from attachments.services import deletions
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def store_down(monkeypatch):
+    """The store does not answer until this is called."""
+
+    def fail(keys):
+        raise StorageUnavailable from ConnectionError("no route to the store")
+
+    monkeypatch.setattr(storage, "delete_objects", fail)
+    return monkeypatch.undo
+
+
+def list_keys(bucket):
+    return {item.key for item in bucket.objects.all()}
+
+
+def list_notes():
+    return set(ObjectDeletion.objects.values_list("key", flat=True))
+
+
+def delete_by_sql(rows):
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM attachments")
+
+
+DELETE = {
+    "the row": lambda rows: rows.get().delete(),
+    "a queryset": lambda rows: rows.delete(),
+    "a queryset, raw": lambda rows: rows._raw_delete("default"),
+    "its user": lambda rows: rows.get().user.delete(),
+    "its message": lambda rows: rows.get().message.delete(),
+    "its conversation": lambda rows: rows.get().message.conversation.delete(),
+    "SQL": delete_by_sql,
+}
+
+
+@pytest.mark.parametrize("what", DELETE)
+def test_whatever_deletes_a_row_leaves_a_note(user, attachment_of, message_of, store_down, what):
+    attachment = attachment_of(user, message_id=message_of(user).pk)
+    Attachment.objects.update(expires_at=timezone.now())
+
+    DELETE[what](Attachment.objects.all())
+
+    assert list_notes() == {attachment.key}
+
+
+@pytest.mark.parametrize("what", sorted(DELETE.keys() - {"SQL", "a queryset, raw"}))
+def test_the_object_goes_after_the_commit(user, attachment_of, message_of, bucket, what):
+    attachment = attachment_of(user, message_id=message_of(user).pk)
+
+    with transaction.atomic():
+        DELETE[what](Attachment.objects.all())
+        assert attachment.key in list_keys(bucket)
+
+    assert attachment.key not in list_keys(bucket)
+    assert list_notes() == set()
+
+
+def test_a_row_that_is_not_ready_leaves_notes_of_all_that_it_may_own(user, upload, store_down):
+    ticket = upload(user)
+    row = Attachment.objects.get()
+    Attachment.objects.update(status="verifying", storage_key=row.published_key)
+
+    Attachment.objects.all().delete()
+
+    assert list_notes() == {f"pending/{ticket.attachment_id}", row.published_key}
+
+
+def test_a_form_that_still_works_is_cleaned_up_after_too(user, upload, store_down):
+    ticket = upload(user)
+    services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    Attachment.objects.all().delete()
+
+    assert f"pending/{ticket.attachment_id}" in list_notes()
+
+
+def test_objects_wait_for_a_confirm_that_still_runs(user, upload, bucket):
+    upload(user)
+    lease = timezone.now() + timedelta(seconds=30)
+    Attachment.objects.update(status="verifying", lease_expires_at=lease)
+
+    Attachment.objects.all().delete()
+
+    note = ObjectDeletion.objects.get()
+    assert abs(note.due_at - lease) < timedelta(milliseconds=1)
+    assert note.key in list_keys(bucket)
+
+
+def test_rolled_back_nothing_happens(user, attachment_of, bucket):
+    attachment = attachment_of(user)
+
+    class RollBack(Exception):
+        pass
+
+    with pytest.raises(RollBack), transaction.atomic():
+        Attachment.objects.all().delete()
+        assert list_notes() >= {attachment.key}
+        raise RollBack
+
+    assert Attachment.objects.get() == attachment
+    assert attachment.key in list_keys(bucket)
+    assert list_notes() == set()
+
+
+def test_a_savepoint_that_is_rolled_back_does_not_stop_what_comes_after(
+    user, attachment_of, bucket
+):
+    kept, gone = attachment_of(user), attachment_of(user)
+
+    class RollBack(Exception):
+        pass
+
+    with transaction.atomic():
+        with pytest.raises(RollBack), transaction.atomic():
+            kept_row = Attachment.objects.get(pk=kept.pk)
+            kept_row.delete()
+            raise RollBack
+        gone.delete()
+
+    assert kept.key in list_keys(bucket)
+    assert gone.key not in list_keys(bucket)
+
+
+def test_many_rows_cost_one_call_to_the_store(user, attachment_of, store_calls):
+    for _ in range(3):
+        attachment_of(user)
+    store_calls()
+
+    user.delete()
+
+    assert store_calls() == ["DeleteObjects"]
+
+
+def test_the_store_is_down_and_comes_back(user, attachment_of, bucket, store_down, caplog):
+    attachment = attachment_of(user)
+    Attachment.objects.update(expires_at=timezone.now())
+
+    attachment.delete()
+
+    assert not Attachment.objects.exists()
+    note = ObjectDeletion.objects.get()
+    assert (note.attempts, note.last_error) == (1, "no route to the store")
+    assert "noted deletions wait" in caplog.text
+
+    store_down()
+    assert services.carry_out_deletions() == 1
+    assert attachment.key not in list_keys(bucket)
+    assert list_notes() == set()
+
+
+def test_carrying_out_says_that_the_store_is_down(user, attachment_of, store_down):
+    attachment_of(user).delete()
+
+    with pytest.raises(StorageUnavailable):
+        services.carry_out_deletions()
+
+    assert {note.attempts for note in ObjectDeletion.objects.all()} == {2}
+
+
+def test_what_the_store_refuses_to_delete_stays_with_its_reason(
+    user, attachment_of, monkeypatch, caplog
+):
+    refused, gone = attachment_of(user), attachment_of(user)
+    Attachment.objects.update(expires_at=timezone.now())
+    monkeypatch.setattr(
+        storage, "delete_objects", lambda keys: {refused.key: "AccessDenied: locked"}
+    )
+
+    Attachment.objects.all().delete()
+
+    note = ObjectDeletion.objects.get()
+    assert (note.key, note.attempts) == (refused.key, 1)
+    assert note.last_error == "AccessDenied: locked"
+    assert refused.key in caplog.text
+    assert gone.key not in caplog.text
+    # Not again in the same run, and not at once in the next.
+    assert services.carry_out_deletions() == 0
+
+
+def test_an_object_that_is_gone_already_is_no_error(user, attachment_of, bucket):
+    attachment = attachment_of(user)
+    bucket.Object(attachment.key).delete()
+
+    attachment.delete()
+
+    assert list_notes() == set()
+
+
+def test_two_runs_share_the_work(user, attachment_of, monkeypatch):
+    keys = [f"attachments/{number}" for number in range(4)]
+    deletions.note_deletions(keys)
+    monkeypatch.setattr(storage, "MAX_DELETE", 2)
+    taken = [deletions._claim_notes(due_at=timezone.now()) for _ in range(3)]
+
+    assert [set(notes.values()) for notes in taken] == [set(keys[2:]), set(keys[:2]), set()]
+
+
+def test_a_run_that_was_killed_leaves_its_notes_for_a_later_one(user, attachment_of, bucket):
+    attachment = attachment_of(user)
+    Attachment.objects.all()._raw_delete("default")
+    deletions._claim_notes(due_at=timezone.now())  # and then the process is gone
+
+    assert services.carry_out_deletions() == 0
+    ObjectDeletion.objects.update(due_at=timezone.now())  # its claim is over
+    assert services.carry_out_deletions() >= 1
+    assert attachment.key not in list_keys(bucket)
