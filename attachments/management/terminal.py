@@ -1,0 +1,78 @@
+"""What commands share: durations as people write them, progress bars, tables."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+from django.utils.translation import gettext as _
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_duration(text: str) -> timedelta:
+    """``7d``, ``12h``, ``30m``, ``90s``, ``2w``; a number alone is of days. For argparse."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw]?)", text.strip())
+    if not match:
+        raise argparse.ArgumentTypeError(_("not a duration such as 7d, 12h or 30m: %s") % text)
+    return timedelta(**{_UNITS[match[2] or "d"]: int(match[1])})
+
+
+def parse_count(text: str) -> int:
+    """A whole number above zero. For argparse."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(_("not a whole number above zero: %s") % text)
+    return int(text)
+
+
+@contextmanager
+def show_progress(
+    description: str, *, total: int | None = None, is_bytes: bool = False, is_hidden: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, if that is a terminal; gives what moves it forward."""
+    console = Console(stderr=True)
+    amount: list[ProgressColumn] = (
+        [DownloadColumn(binary_units=True), TransferSpeedColumn()]
+        if is_bytes
+        else [MofNCompleteColumn()]
+    )
+    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *amount]
+    is_disabled = is_hidden or not sys.stderr.isatty()
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=is_disabled
+    ) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda step: progress.advance(task, step)
+
+
+def print_table(
+    stdout: OutputWrapper, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """A table for people; numbers stand right. Never narrower than its text in a pipe."""
+    table = Table(*columns)
+    for index, column in enumerate(table.columns):
+        if rows and all(isinstance(row[index], int) for row in rows):
+            column.justify = "right"
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    width = None if stdout.isatty() else 200
+    console = Console(file=stdout, width=width, no_color=not stdout.isatty(), highlight=False)  # type: ignore[arg-type]
+    console.print(table)
