@@ -75,6 +75,11 @@ class AttachmentsSettings:
         return str(self["MESSAGE_MODEL"] or UNSET_MESSAGE_MODEL)
 
     @property
+    def orphan_age(self) -> timedelta:
+        """How long a ready attachment may hang on no message."""
+        return timedelta(days=self["ORPHAN_DAYS"])
+
+    @property
     def public_endpoint_url(self) -> str:
         """Where clients reach the store; empty: where Django does."""
         return str(self["PUBLIC_ENDPOINT_URL"] or "").rstrip("/")
@@ -83,6 +88,12 @@ class AttachmentsSettings:
     def public_read(self) -> bool:
         """Whether confirmed objects are world-readable; otherwise every link is presigned."""
         return bool(self["PUBLIC_READ"])
+
+    @property
+    def retention(self) -> timedelta | None:
+        """After so long an attachment goes, linked or not; None: never."""
+        days = self["RETENTION_DAYS"]
+        return None if days is None else timedelta(days=days)
 
     @property
     def upload_expires_in(self) -> timedelta:

@@ -1,6 +1,7 @@
 """Rows: what is known of each file."""
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -33,6 +34,26 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 
     def ready(self) -> "AttachmentQuerySet":
         return self.filter(status=Attachment.Status.READY)
+
+    def orphans(self, *, created_before: datetime) -> "AttachmentQuerySet":
+        """Ready, and on no message."""
+        return self.ready().filter(message=None, created_at__lt=created_before)
+
+    def refused(self, *, created_before: datetime) -> "AttachmentQuerySet":
+        """What was rejected or infected; its objects went at once."""
+        refused = [Attachment.Status.REJECTED, Attachment.Status.INFECTED]
+        return self.filter(status__in=refused, created_at__lt=created_before)
+
+    def unconfirmed(self) -> "AttachmentQuerySet":
+        return self.filter(status__in=[Attachment.Status.PENDING, Attachment.Status.VERIFYING])
+
+    def stale(self, *, expired_before: datetime) -> "AttachmentQuerySet":
+        """Never confirmed, although the time to do so is over."""
+        return self.unconfirmed().filter(expires_at__lt=expired_before)
+
+    def unleased(self) -> "AttachmentQuerySet":
+        """Without what a confirm owns at this moment."""
+        return self.filter(Q(lease_expires_at=None) | Q(lease_expires_at__lt=timezone.now()))
 
 
 class Attachment(models.Model):

@@ -328,6 +328,24 @@ def test_setup_follows_the_settings(ready_store, settings):
     assert ready_store.Cors().cors_rules[0]["AllowedOrigins"] == ["https://chat.example.com"]
 
 
+def test_retention_expires_objects_with_a_margin_after_their_rows(ready_store, settings):
+    def read_days():
+        return {
+            rule["ID"]: rule["Expiration"]["Days"]
+            for rule in ready_store.LifecycleConfiguration().rules
+        }
+
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "RETENTION_DAYS": 365}
+    storage.setup_bucket()
+    with_retention = read_days()
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "RETENTION_DAYS": None}
+    storage.setup_bucket()
+
+    others = {"nodus-attachments-pending": 2, "nodus-attachments-quarantine": 30}
+    assert with_retention == {**others, "nodus-attachments-attachments": 395}
+    assert read_days() == others
+
+
 def test_setup_keeps_what_is_not_ours(store, settings):
     client = store.meta.client
     storage.setup_bucket()

@@ -9,15 +9,27 @@ from attachments.services.access import (
 from attachments.services.confirm import confirm_upload
 from attachments.services.deletions import carry_out_after_commit, carry_out_deletions
 from attachments.services.presign import Ticket, presign_upload
+from attachments.services.purge import (
+    BATCH_SIZE,
+    PurgeReport,
+    count_purgeable,
+    preview_purge,
+    purge_attachments,
+)
 
 __all__ = [
+    "BATCH_SIZE",
+    "PurgeReport",
     "Ticket",
     "carry_out_after_commit",
     "carry_out_deletions",
     "confirm_upload",
+    "count_purgeable",
     "delete_attachment",
     "get_attachment",
     "get_download_url",
     "link_attachments",
     "presign_upload",
+    "preview_purge",
+    "purge_attachments",
 ]

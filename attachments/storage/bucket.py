@@ -17,6 +17,8 @@ from django.utils.translation import gettext as _
 from attachments.conf import conf
 from attachments.storage.client import get_bucket, get_client, translate_errors
 
+# A purge that does not run for so long still finds its objects before the bucket expires them.
+RETENTION_MARGIN_DAYS = 30
 QUARANTINE_DAYS = 30  # long enough to mend a scanner, short enough not to keep viruses for ever
 
 Rule = dict[str, Any]
@@ -242,18 +244,23 @@ class Cors(BucketPart):
 
 
 class Lifecycle(BucketPart):
-    """What was never confirmed or never scanned expires."""
+    """What was never confirmed or never scanned expires, and what is beyond retention."""
 
     name = "lifecycle"
     missing_code = "NoSuchLifecycleConfiguration"
-    ids = frozenset({"nodus-attachments-pending", "nodus-attachments-quarantine"})
+    ids = frozenset(
+        f"nodus-attachments-{prefix}" for prefix in ("pending", "quarantine", "attachments")
+    )
 
     @property
     def days(self) -> dict[str, int]:
         """Days until objects with this prefix expire."""
         # One more than the form lives: a post may begin in its last second.
         pending_days = 1 + ceil(conf.upload_expires_in.total_seconds() / 86400)
-        return {"pending": pending_days, "quarantine": QUARANTINE_DAYS}
+        days = {"pending": pending_days, "quarantine": QUARANTINE_DAYS}
+        if conf.retention is not None:
+            days["attachments"] = conf.retention.days + RETENTION_MARGIN_DAYS
+        return days
 
     @property
     def wanted(self) -> list[Rule]:

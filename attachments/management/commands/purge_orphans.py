@@ -1,0 +1,78 @@
+import json
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _
+
+from attachments import services
+from attachments.errors import StorageUnavailable
+from attachments.management.terminal import (
+    parse_count,
+    parse_duration,
+    print_table,
+    show_progress,
+)
+
+
+class Command(BaseCommand):
+    help = (
+        "Remove attachments that hang on no message, uploads that were never confirmed, what was "
+        "refused and what is beyond retention; delete the objects that wait for it. Safe to run "
+        "at any time, several at once too; what a run leaves, the next one does."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--older-than",
+            type=parse_duration,
+            help="how long orphans are kept, as 7d or 12h (default: ORPHAN_DAYS)",
+        )
+        parser.add_argument(
+            "--batch-size",
+            type=parse_count,
+            default=services.BATCH_SIZE,
+            help="rows in one transaction (default: %(default)s)",
+        )
+        parser.add_argument("--limit", type=parse_count, help="rows to remove at most")
+        parser.add_argument("--dry-run", action="store_true", help="tell, and remove nothing")
+        parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            report = self._preview(options) if options["dry_run"] else self._purge(options)
+        except StorageUnavailable as error:
+            hint = _("The next run does the rest.")
+            raise CommandError(f"{error.detail} {hint} ({error.__cause__})") from error
+        if options["json"]:
+            self.stdout.write(json.dumps({**asdict(report), "dry_run": options["dry_run"]}))
+        else:
+            self._print(report)
+
+    def _preview(self, options: dict[str, Any]) -> services.PurgeReport:
+        return services.preview_purge(older_than=options["older_than"])
+
+    def _purge(self, options: dict[str, Any]) -> services.PurgeReport:
+        limit = options["limit"]
+        total = services.count_purgeable(older_than=options["older_than"]).row_count
+        total = total if limit is None else min(limit, total)
+        with show_progress(_("Purging"), total=total, is_hidden=options["json"]) as on_progress:
+            return services.purge_attachments(
+                older_than=options["older_than"],
+                batch_size=options["batch_size"],
+                limit=limit,
+                on_progress=on_progress,
+            )
+
+    def _print(self, report: services.PurgeReport) -> None:
+        rows = [
+            [_("Beyond retention"), report.expired],
+            [_("On no message"), report.orphans],
+            [_("Never confirmed"), report.stale],
+            [_("Rejected or infected"), report.refused],
+            [_("Late objects under pending/"), report.swept],
+            [_("Objects that still wait to be deleted"), report.waiting],
+        ]
+        print_table(self.stdout, [_("What"), _("How many")], rows)
+        self.stdout.write(_("Size: %s") % filesizeformat(report.size_bytes))

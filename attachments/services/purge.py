@@ -1,0 +1,152 @@
+"""Purge: rows that nothing needs any more, then objects that no row needs.
+
+Rows go first, in batches that several runs share; the database notes their objects, and the notes
+are carried out after each commit. So a run may be killed anywhere: what it left, the next one does.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Count, Sum
+from django.utils import timezone
+
+from attachments import storage
+from attachments.conf import conf
+from attachments.models import Attachment, AttachmentQuerySet, ObjectDeletion
+from attachments.services.deletions import carry_out_deletions
+
+BATCH_SIZE = 1000
+# A client that lost our answer may still confirm, and an Idempotency-Key is good, for a day.
+STALE_GRACE = timedelta(days=1)
+# A POST that began in the last second of its form may take long to land.
+LATE_GRACE = timedelta(hours=1)
+
+
+@dataclass(kw_only=True)
+class PurgeReport:
+    """What a purge removed, or would remove."""
+
+    expired: int = 0
+    """Attachments beyond retention."""
+    orphans: int = 0
+    """Ready attachments on no message."""
+    stale: int = 0
+    """Uploads that were never confirmed."""
+    refused: int = 0
+    """Rejected and infected uploads."""
+    size_bytes: int = 0
+    """The bytes of them all, as far as known."""
+    swept: int = 0
+    """Objects under pending/ that no upload needs."""
+    waiting: int = 0
+    """Notes of objects that could not be deleted yet."""
+
+    @property
+    def row_count(self) -> int:
+        return self.expired + self.orphans + self.stale + self.refused
+
+    def add(self, kind: str, *, count: int, size_bytes: int) -> None:
+        setattr(self, kind, getattr(self, kind) + count)
+        self.size_bytes += size_bytes
+
+
+def count_purgeable(*, older_than: timedelta | None = None) -> PurgeReport:
+    """The rows that ``purge_attachments`` would remove now, counted in the database."""
+    report = PurgeReport(waiting=ObjectDeletion.objects.count())
+    for kind, rows in _find_purgeable(older_than).items():
+        found = rows.order_by().aggregate(count=Count("pk"), size_bytes=Sum("size_bytes"))
+        report.add(kind, count=found["count"], size_bytes=found["size_bytes"] or 0)
+    return report
+
+
+def preview_purge(*, older_than: timedelta | None = None) -> PurgeReport:
+    """What ``purge_attachments`` would remove now, in rows and in objects under pending/."""
+    report = count_purgeable(older_than=older_than)
+    report.swept = sum(len(keys) for keys in _find_unneeded_objects())
+    return report
+
+
+def purge_attachments(
+    *,
+    older_than: timedelta | None = None,
+    batch_size: int = BATCH_SIZE,
+    limit: int | None = None,
+    on_progress: Callable[[int], None] = lambda count: None,
+) -> PurgeReport:
+    """Remove what nothing needs, and carry out every note that is due.
+
+    Orphans and refused uploads are kept for ``older_than``, by default ``ORPHAN_DAYS``; ``limit``
+    bounds the rows that go; ``on_progress`` is told of each batch. What is being linked or
+    confirmed at this moment is left alone. Raises ``StorageUnavailable``: then a later run does
+    the rest.
+    """
+    storage.ping_bucket()
+    carry_out_deletions()
+    report = PurgeReport()
+    for kind, rows in _find_purgeable(older_than).items():
+        while sizes := _delete_batch(rows, _bound(batch_size, limit, report.row_count)):
+            report.add(kind, count=len(sizes), size_bytes=sum(size or 0 for size in sizes))
+            carry_out_deletions()  # none, unless the store failed after the commit
+            on_progress(len(sizes))
+    for keys in _find_unneeded_objects():
+        report.swept += len(keys) - len(storage.delete_objects(keys))
+    report.waiting = ObjectDeletion.objects.count()
+    return report
+
+
+def _find_purgeable(older_than: timedelta | None) -> dict[str, AttachmentQuerySet]:
+    """The rows of each kind, no row in two, each in the order of the index that serves it."""
+    now = timezone.now()
+    kept_from = now - (conf.orphan_age if older_than is None else older_than)
+    rows = Attachment.objects.unleased()
+    found = {}
+    if conf.retention is not None:
+        found["expired"] = rows.filter(created_at__lt=now - conf.retention).order_by("created_at")
+        rows = rows.filter(created_at__gte=now - conf.retention)
+    return found | {
+        "orphans": rows.orphans(created_before=kept_from).order_by("created_at"),
+        "stale": rows.stale(expired_before=now - STALE_GRACE).order_by("expires_at"),
+        "refused": rows.refused(created_before=kept_from).order_by("created_at"),
+    }
+
+
+def _bound(batch_size: int, limit: int | None, done: int) -> int:
+    return batch_size if limit is None else min(batch_size, limit - done)
+
+
+def _delete_batch(rows: AttachmentQuerySet, count: int) -> list[int | None]:
+    """Delete rows that nobody else holds; give the size of each."""
+    with transaction.atomic():
+        sizes = dict(
+            rows.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
+        )
+        Attachment.objects.filter(pk__in=sizes).delete()
+    return list(sizes.values())
+
+
+def _find_unneeded_objects() -> Iterator[set[str]]:
+    """Keys under pending/ whose form is long over and whose upload nobody can confirm any more."""
+    cutoff = timezone.now() - conf.upload_expires_in - LATE_GRACE
+    late = (item.key for item in storage.list_objects("pending/") if item.modified_at < cutoff)
+    while keys := set(islice(late, storage.MAX_DELETE)):
+        if unneeded := keys - _find_needed(keys):
+            yield unneeded
+
+
+def _find_needed(keys: Iterable[str]) -> set[str]:
+    """Those of uploads that may still be confirmed, and those that are not ours to judge."""
+    ids = {key: _parse_id(key) for key in keys}
+    unconfirmed = Attachment.objects.unconfirmed().filter(pk__in=filter(None, ids.values()))
+    known = set(unconfirmed.values_list("pk", flat=True))
+    return {key for key, pk in ids.items() if pk is None or pk in known}
+
+
+def _parse_id(key: str) -> UUID | None:
+    try:
+        return UUID(key.removeprefix("pending/"))
+    except ValueError:
+        return None

@@ -1,0 +1,378 @@
+"""What a purge removes and what it leaves alone, on the real store."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from attachments import services, storage
+from attachments.errors import NotFound, StorageUnavailable
+from attachments.models import Attachment, ObjectDeletion
+from attachments.services import purge
+from attachments.services.deletions import note_deletions
+from attachments.tasks import purge_orphans
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def _empty_bucket(bucket):
+    bucket.objects.all().delete()
+
+
+@pytest.fixture
+def aged(attachment_of):
+    """Make a ready attachment of an age."""
+
+    def make(user, age, **request):
+        attachment = attachment_of(user, **request)
+        moment = timezone.now() - age
+        Attachment.objects.filter(pk=attachment.pk).update(
+            created_at=moment, expires_at=moment + timedelta(minutes=10)
+        )
+        return attachment
+
+    return make
+
+
+@pytest.fixture
+def expired(upload):
+    """Make an upload that was never confirmed and whose form ended so long ago."""
+
+    def make(user, age, **request):
+        ticket = upload(user, **request)
+        Attachment.objects.filter(pk=ticket.attachment_id).update(expires_at=timezone.now() - age)
+        return ticket
+
+    return make
+
+
+@pytest.fixture
+def forms_are_over(monkeypatch):
+    """As if each object under pending/ had come long ago: a store cannot be made to say so."""
+    monkeypatch.setattr(purge, "LATE_GRACE", -DAY)
+
+
+def list_keys(bucket):
+    return {item.key for item in bucket.objects.all()}
+
+
+def list_rows():
+    return set(Attachment.objects.values_list("pk", flat=True))
+
+
+def test_orphans_go_and_what_hangs_on_a_message_stays(user, aged, message_of, bucket, samples):
+    aged(user, 8 * DAY)
+    young = aged(user, 6 * DAY)
+    linked = aged(user, 8 * DAY, message_id=message_of(user).pk)
+
+    report = services.purge_attachments()
+
+    size_bytes = len(samples["image/png"])
+    assert report == services.PurgeReport(orphans=1, size_bytes=size_bytes)
+    assert list_rows() == {young.pk, linked.pk}
+    assert list_keys(bucket) == {young.key, linked.key}
+
+
+def test_the_age_of_orphans_is_a_setting_and_an_argument(user, aged, settings):
+    aged(user, 2 * DAY)
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ORPHAN_DAYS": 3}
+
+    assert services.purge_attachments().orphans == 0
+    assert services.purge_attachments(older_than=DAY).orphans == 1
+
+
+def test_uploads_that_were_never_confirmed_go_a_day_after_their_time(user, expired, bucket):
+    old = expired(user, 25 * timedelta(hours=1))
+    young = expired(user, 23 * timedelta(hours=1))
+
+    report = services.purge_attachments()
+
+    assert (report.stale, report.row_count) == (1, 1)
+    assert list_rows() == {young.attachment_id}
+    assert list_keys(bucket) == {f"pending/{young.attachment_id}"}
+    assert old.attachment_id != young.attachment_id
+
+
+def test_what_a_dead_confirm_copied_goes_with_its_row(user, expired, bucket):
+    ticket = expired(user, 2 * DAY)
+    row = Attachment.objects.get()
+    bucket.copy({"Bucket": bucket.name, "Key": row.pending_key}, row.published_key)
+    Attachment.objects.update(
+        status="verifying",
+        storage_key=row.published_key,
+        lease_expires_at=timezone.now() - timedelta(seconds=1),
+    )
+
+    assert services.purge_attachments().stale == 1
+    assert list_keys(bucket) == set()
+    assert ticket.attachment_id not in list_rows()
+
+
+def test_what_is_being_confirmed_is_left_alone(user, expired):
+    expired(user, 2 * DAY)
+    lease = timezone.now() + timedelta(seconds=30)
+    Attachment.objects.update(status="verifying", lease_expires_at=lease)
+
+    assert services.purge_attachments().row_count == 0
+    assert Attachment.objects.exists()
+
+
+def test_rejected_rows_go_past_their_time(user, upload):
+    ticket = upload(user, content=b"no picture")
+    with pytest.raises(Exception, match="content_mismatch"):
+        services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    assert services.purge_attachments().refused == 0
+    Attachment.objects.update(created_at=timezone.now() - 8 * DAY)
+    assert services.purge_attachments().refused == 1
+
+
+def test_without_retention_what_is_linked_stays_for_ever(user, aged, message_of):
+    aged(user, 4000 * DAY, message_id=message_of(user).pk)
+
+    assert services.purge_attachments().row_count == 0
+
+
+def test_beyond_retention_everything_goes_rows_and_objects(
+    user, aged, message_of, bucket, settings
+):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "RETENTION_DAYS": 365}
+    aged(user, 366 * DAY, message_id=message_of(user).pk)
+    aged(user, 366 * DAY)
+    kept = aged(user, 364 * DAY, message_id=message_of(user).pk)
+
+    previewed = services.preview_purge()
+    report = services.purge_attachments()
+
+    assert (report.expired, report.orphans) == (2, 0)
+    assert previewed == report
+    assert list_keys(bucket) == {kept.key}
+
+
+def test_a_preview_removes_nothing(user, aged, expired, bucket):
+    aged(user, 8 * DAY)
+    expired(user, 2 * DAY)
+    before = list_rows(), list_keys(bucket)
+
+    previewed = services.preview_purge()
+
+    assert (list_rows(), list_keys(bucket)) == before
+    assert previewed == services.purge_attachments()
+
+
+def test_a_limit_bounds_the_rows_over_all_kinds(user, aged, expired):
+    for _ in range(2):
+        aged(user, 8 * DAY)
+        expired(user, 2 * DAY)
+
+    report = services.purge_attachments(limit=3, batch_size=2)
+
+    assert (report.orphans, report.stale) == (2, 1)
+    assert Attachment.objects.count() == 1
+
+
+def test_progress_is_told_of_each_batch(user, aged):
+    for _ in range(5):
+        aged(user, 8 * DAY)
+    steps = []
+
+    services.purge_attachments(batch_size=2, on_progress=steps.append)
+
+    assert steps == [2, 2, 1]
+
+
+def test_a_thousand_orphans_take_one_call_to_the_store(user, store_calls, bucket):
+    moment = timezone.now() - 8 * DAY
+    Attachment.objects.bulk_create(
+        Attachment(
+            user=user,
+            filename=str(number),
+            status="ready",
+            storage_key=f"attachments/{number}",
+            created_at=moment,
+            expires_at=moment,
+        )
+        for number in range(1000)
+    )
+    storage.ensure_bucket()
+    store_calls()
+
+    services.purge_attachments()
+
+    assert store_calls() == ["HeadBucket", "DeleteObjects", "ListObjectsV2"]
+
+
+# Objects that came late
+
+
+def test_what_lands_after_its_clean_up_is_swept(user, upload, post_file, bucket, forms_are_over):
+    ticket = upload(user)
+    attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+    gone = upload(user)
+    Attachment.objects.filter(pk=gone.attachment_id).delete()
+    for late in (ticket, gone):
+        assert post_file(late, b"late").status_code == 204
+
+    report = services.purge_attachments()
+
+    assert report.swept == 2
+    assert list_keys(bucket) == {attachment.key}
+
+
+def test_what_may_still_be_confirmed_is_not_swept(user, upload, bucket, forms_are_over):
+    ticket = upload(user)
+
+    assert services.purge_attachments().swept == 0
+    assert services.confirm_upload(attachment_id=ticket.attachment_id, user=user).is_ready
+
+
+def test_a_form_that_still_works_is_not_swept_yet(user, upload, post_file, bucket):
+    ticket = upload(user)
+    services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+    post_file(ticket, b"late")
+
+    assert services.purge_attachments().swept == 0
+
+
+def test_what_is_not_ours_is_not_swept(bucket, forms_are_over):
+    bucket.put_object(Key="pending/of-another-program", Body=b"x")
+
+    assert services.purge_attachments().swept == 0
+    assert list_keys(bucket) == {"pending/of-another-program"}
+
+
+# Failures
+
+
+def test_notes_of_earlier_failures_are_carried_out(bucket):
+    bucket.put_object(Key="attachments/left", Body=b"x")
+    note_deletions(["attachments/left"])
+
+    report = services.purge_attachments()
+
+    assert report.waiting == 0
+    assert list_keys(bucket) == set()
+
+
+def test_the_store_is_down_before(user, aged, monkeypatch):
+    aged(user, 8 * DAY)
+
+    def fail():
+        raise StorageUnavailable
+
+    monkeypatch.setattr(storage, "ping_bucket", fail)
+
+    with pytest.raises(StorageUnavailable):
+        services.purge_attachments()
+    assert Attachment.objects.exists()
+
+
+def test_the_store_goes_down_in_the_middle(user, aged, bucket, monkeypatch):
+    attachments = [aged(user, 8 * DAY) for _ in range(4)]
+
+    def fail(keys):
+        raise StorageUnavailable from ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "delete_objects", fail)
+        with pytest.raises(StorageUnavailable):
+            services.purge_attachments(batch_size=2)
+
+    assert Attachment.objects.count() == 2
+    assert ObjectDeletion.objects.count() == 2
+    assert list_keys(bucket) == {attachment.key for attachment in attachments}
+
+    assert services.purge_attachments().orphans == 2
+    assert (list_keys(bucket), ObjectDeletion.objects.count()) == (set(), 0)
+
+
+@pytest.mark.postgres
+def test_what_is_being_linked_at_this_moment_is_left_alone(user, aged, message_of):
+    linked, orphan = aged(user, 8 * DAY), aged(user, 8 * DAY)
+    message = message_of(user)
+
+    with transaction.atomic():
+        services.link_attachments(attachment_ids=[linked.pk], message=message, user=user)
+        purged = in_thread(services.purge_attachments)
+
+    assert purged.orphans == 1
+    assert Attachment.objects.get() == linked
+    assert orphan.pk not in list_rows()
+
+
+@pytest.mark.postgres
+def test_linking_what_is_being_purged_is_refused(user, aged, message_of, monkeypatch):
+    attachment, message = aged(user, 8 * DAY), message_of(user)
+    is_held, may_go_on = threading.Event(), threading.Event()
+    delete = purge.Attachment.objects.filter
+
+    def hold(**kwargs):
+        is_held.set()
+        assert may_go_on.wait(10)
+        return delete(**kwargs)
+
+    monkeypatch.setattr(purge.Attachment.objects, "filter", hold)
+    thread = threading.Thread(target=in_thread, args=[services.purge_attachments])
+    thread.start()
+    assert is_held.wait(10)
+    monkeypatch.undo()
+    threading.Timer(0.2, may_go_on.set).start()
+
+    with pytest.raises(NotFound):
+        services.link_attachments(attachment_ids=[attachment.pk], message=message, user=user)
+    thread.join()
+    assert not Attachment.objects.exists()
+
+
+@pytest.mark.postgres
+def test_several_purges_at_once_share_the_work(user, aged, bucket):
+    for _ in range(12):
+        aged(user, 8 * DAY)
+    reports = []
+    threads = [
+        threading.Thread(
+            target=lambda: reports.append(
+                in_thread(lambda: services.purge_attachments(batch_size=2))
+            )
+        )
+        for _ in range(3)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(report.orphans for report in reports) == 12
+    assert (list_rows(), list_keys(bucket)) == (set(), set())
+
+
+def in_thread(work):
+    """Do it on a connection of its own; give what it gave."""
+    results = []
+
+    def run():
+        try:
+            results.append(work())
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def test_it_is_a_task_too(user, aged, settings):
+    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+    aged(user, 8 * DAY)
+
+    result = purge_orphans.enqueue()
+
+    assert result.return_value["orphans"] == 1
+    assert not Attachment.objects.exists()
