@@ -1,0 +1,75 @@
+"""What every benchmark stands on: real servers, a migrated database, nodus behind gunicorn."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import django
+from django.core.management import call_command
+
+from nodus import gunicorn_conf
+from nodus.dev.embedded import StartFailed, find_free_ports, start_missing_services
+
+START_TIMEOUT_SECONDS = 30
+WORKERS = 2
+THREADS = WORKERS * gunicorn_conf.threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    port: int
+    pid: int
+    """Of gunicorn's arbiter; the workers are its children."""
+
+
+@contextmanager
+def open_services() -> Iterator[Path]:
+    """Start what the environment does not name, and set Django up on it; give a directory for logs.
+
+    PostgreSQL is durable here, as in production: a commit waits for the disk.
+    """
+    with tempfile.TemporaryDirectory(prefix="nodus-bench-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # PostgreSQL runs as another user if this runs as root
+        variables, services = start_missing_services(data_dir=directory)
+        with services:
+            os.environ.update(variables)
+            os.environ.setdefault("S3_BUCKET", "benchmarks")
+            os.environ["ATTACHMENTS_PRESIGN_RATE"] = "1000000/minute"  # counted, never refused
+            os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"
+            django.setup()
+            from attachments import storage
+
+            call_command("migrate", verbosity=0)
+            storage.setup_bucket()
+            yield directory
+
+
+@contextmanager
+def serve(directory: Path, **environment: str) -> Iterator[Server]:
+    """Serve nodus by gunicorn, configured as everywhere, with the variables in ``environment``."""
+    (port,) = find_free_ports(1)
+    log_path = directory / f"gunicorn-{port}.log"
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:nodus.gunicorn_conf"]
+    bind = {"BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": str(WORKERS)}
+    with log_path.open("w") as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, **bind, **environment}, stdout=log, stderr=log
+        )
+    try:
+        # Each worker says so once it has loaded nodus and accepts.
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while log_path.read_text().count("Booting worker") < WORKERS:
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise StartFailed(f"gunicorn did not start:\n{log_path.read_text()[-2000:]}")
+            time.sleep(0.1)
+        yield Server(port=port, pid=process.pid)
+    finally:
+        process.terminate()
+        process.wait(gunicorn_conf.graceful_timeout + 5)

@@ -1,0 +1,55 @@
+"""Posting a file to its signed form, as slowly as one likes."""
+
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from nodus.dev.samples import make_pdf
+from tests.benchmarks.load import WrongAnswer
+
+BOUNDARY = "nodus-benchmark"
+CHUNK_BYTES = 2**20
+_END = f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+class Upload:
+    """One POST of ``size_bytes`` of PDF, under way from the moment it is made."""
+
+    def __init__(self, ticket: dict[str, Any], *, size_bytes: int) -> None:
+        address = urlsplit(ticket["url"])
+        form = "".join(
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in ticket["fields"].items()
+        )
+        form += (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n\r\n'
+        )
+        length = len(form.encode()) + size_bytes + len(_END)
+        head = (
+            f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n"
+            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+            f"Content-Length: {length}\r\n\r\n"
+        )
+        self._remaining_bytes = size_bytes
+        self._chunk = make_pdf("Nodus").ljust(min(size_bytes, CHUNK_BYTES), b"\n")
+        self._socket = socket.create_connection((address.hostname, address.port or 80), 30)
+        self._socket.sendall((head + form).encode())
+
+    def send_chunk(self) -> bool:
+        """Send up to a MiB more; whether anything remains."""
+        self._socket.sendall(self._chunk[: self._remaining_bytes])
+        self._remaining_bytes -= min(len(self._chunk), self._remaining_bytes)
+        return self._remaining_bytes > 0
+
+    def finish(self) -> None:
+        """Send all that remains; raise ``WrongAnswer`` unless the store took the file."""
+        while self.send_chunk():
+            pass
+        self._socket.sendall(_END)
+        answer = self._socket.recv(65536)
+        self._socket.close()
+        if not answer.startswith(b"HTTP/1.1 204"):
+            raise WrongAnswer(answer.decode(errors="replace"))
+
+    def abort(self) -> None:
+        self._socket.close()
