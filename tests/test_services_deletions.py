@@ -14,6 +14,9 @@ from attachments.services import deletions
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+SECOND = timedelta(seconds=1)
+
+
 @pytest.fixture
 def store_down(monkeypatch):
     """The store does not answer until this is called."""
@@ -52,7 +55,7 @@ DELETE = {
 @pytest.mark.parametrize("what", DELETE)
 def test_whatever_deletes_a_row_leaves_a_note(user, attachment_of, message_of, store_down, what):
     attachment = attachment_of(user, message_id=message_of(user).pk)
-    Attachment.objects.update(expires_at=timezone.now())
+    Attachment.objects.update(expires_at=timezone.now() - SECOND)
 
     DELETE[what](Attachment.objects.all())
 
@@ -149,7 +152,7 @@ def test_many_rows_cost_one_call_to_the_store(user, attachment_of, store_calls):
 
 def test_the_store_is_down_and_comes_back(user, attachment_of, bucket, store_down, caplog):
     attachment = attachment_of(user)
-    Attachment.objects.update(expires_at=timezone.now())
+    Attachment.objects.update(expires_at=timezone.now() - SECOND)
 
     attachment.delete()
 
@@ -177,7 +180,7 @@ def test_what_the_store_refuses_to_delete_stays_with_its_reason(
     user, attachment_of, monkeypatch, caplog
 ):
     refused, gone = attachment_of(user), attachment_of(user)
-    Attachment.objects.update(expires_at=timezone.now())
+    Attachment.objects.update(expires_at=timezone.now() - SECOND)
     monkeypatch.setattr(
         storage, "delete_objects", lambda keys: {refused.key: "AccessDenied: locked"}
     )

@@ -183,10 +183,11 @@ def test_progress_is_told_of_each_batch(user, aged):
 
     services.purge_attachments(batch_size=2, on_progress=steps.append)
 
-    assert steps == [2, 2, 1]
+    assert sum(steps) == 5
+    assert set(steps) <= {1, 2}  # batches side by side may find the last rows taken
 
 
-def test_a_thousand_orphans_take_one_call_to_the_store(user, store_calls, bucket):
+def test_a_thousand_orphans_take_few_calls_to_the_store(user, store_calls, bucket):
     moment = timezone.now() - 8 * DAY
     Attachment.objects.bulk_create(
         Attachment(
@@ -204,7 +205,10 @@ def test_a_thousand_orphans_take_one_call_to_the_store(user, store_calls, bucket
 
     services.purge_attachments()
 
-    assert store_calls() == ["HeadBucket", "DeleteObjects", "ListObjectsV2"]
+    first, *deletes, last = store_calls()
+    assert (first, last) == ("HeadBucket", "ListObjectsV2")
+    assert set(deletes) == {"DeleteObjects"}
+    assert len(deletes) <= purge.WORKERS  # they may share the notes of one batch
 
 
 # Objects that came late
@@ -273,7 +277,7 @@ def test_the_store_is_down_before(user, aged, monkeypatch):
 
 
 def test_the_store_goes_down_in_the_middle(user, aged, bucket, monkeypatch):
-    attachments = [aged(user, 8 * DAY) for _ in range(4)]
+    keys = {aged(user, 8 * DAY).key for _ in range(12)}
 
     def fail(keys):
         raise StorageUnavailable from ConnectionError("gone")
@@ -283,11 +287,14 @@ def test_the_store_goes_down_in_the_middle(user, aged, bucket, monkeypatch):
         with pytest.raises(StorageUnavailable):
             services.purge_attachments(batch_size=2)
 
-    assert Attachment.objects.count() == 2
-    assert ObjectDeletion.objects.count() == 2
-    assert list_keys(bucket) == {attachment.key for attachment in attachments}
+    rows = set(Attachment.objects.values_list("storage_key", flat=True))
+    notes = set(ObjectDeletion.objects.values_list("key", flat=True))
+    assert rows  # it stopped
+    assert notes  # it began
+    assert (rows | notes, rows & notes) == (keys, set())
+    assert list_keys(bucket) == keys
 
-    assert services.purge_attachments().orphans == 2
+    assert services.purge_attachments().orphans == len(rows)
     assert (list_keys(bucket), ObjectDeletion.objects.count()) == (set(), 0)
 
 

@@ -4,13 +4,15 @@ Rows go first, in batches that several runs share; the database notes their obje
 are carried out after each commit. So a run may be killed anywhere: what it left, the next one does.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
+from itertools import islice, repeat
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Sum
 from django.utils import timezone
 
@@ -20,6 +22,7 @@ from attachments.models import Attachment, AttachmentQuerySet, ObjectDeletion
 from attachments.services.deletions import carry_out_deletions
 
 BATCH_SIZE = 1000
+WORKERS = 3
 # A client that lost our answer may still confirm, and an Idempotency-Key is good, for a day.
 STALE_GRACE = timedelta(days=1)
 # A POST that began in the last second of its form may take long to land.
@@ -88,9 +91,9 @@ def purge_attachments(
     carry_out_deletions()
     report = PurgeReport()
     for kind, rows in _find_purgeable(older_than).items():
-        while sizes := _delete_batch(rows, _bound(batch_size, limit, report.row_count)):
+        budget = None if limit is None else limit - report.row_count
+        for sizes in _delete_in_batches(rows, batch_size=batch_size, limit=budget):
             report.add(kind, count=len(sizes), size_bytes=sum(size or 0 for size in sizes))
-            carry_out_deletions()  # none, unless the store failed after the commit
             on_progress(len(sizes))
     for keys in _find_unneeded_objects():
         report.swept += len(keys) - len(storage.delete_objects(keys))
@@ -114,17 +117,42 @@ def _find_purgeable(older_than: timedelta | None) -> dict[str, AttachmentQuerySe
     }
 
 
-def _bound(batch_size: int, limit: int | None, done: int) -> int:
-    return batch_size if limit is None else min(batch_size, limit - done)
+def _delete_in_batches(
+    rows: AttachmentQuerySet, *, batch_size: int, limit: int | None
+) -> Iterator[list[int | None]]:
+    """Delete ``rows``; give the sizes of each batch.
+
+    A batch waits for the database, then for the store: several at once keep both busy.
+    """
+    workers = WORKERS if connection.features.has_select_for_update_skip_locked else 1
+    counts = _split(limit, batch_size)
+    with ThreadPoolExecutor(workers) as pool:
+        running = deque(pool.submit(_delete_batch, rows, n) for n in islice(counts, workers))
+        while running:
+            if sizes := running.popleft().result():
+                running.extend(pool.submit(_delete_batch, rows, n) for n in islice(counts, 1))
+                yield sizes
+
+
+def _split(limit: int | None, batch_size: int) -> Iterator[int]:
+    """The sizes of batches that make up ``limit``; without one, batches for ever."""
+    if limit is None:
+        yield from repeat(batch_size)
+    else:
+        yield from (min(batch_size, limit - start) for start in range(0, limit, batch_size))
 
 
 def _delete_batch(rows: AttachmentQuerySet, count: int) -> list[int | None]:
-    """Delete rows that nobody else holds; give the size of each."""
-    with transaction.atomic():
-        sizes = dict(
-            rows.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
-        )
-        Attachment.objects.filter(pk__in=sizes).delete()
+    """Delete up to ``count`` rows that nobody else holds, and then their objects."""
+    try:
+        with transaction.atomic():
+            sizes = dict(
+                rows.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
+            )
+            Attachment.objects.filter(pk__in=sizes).delete()
+        carry_out_deletions()  # none are left, unless the store failed after the commit
+    finally:
+        connection.close()  # this thread's own
     return list(sizes.values())
 
 
