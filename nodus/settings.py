@@ -10,6 +10,7 @@ from typing import Any
 
 import environ
 from botocore.config import Config
+from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
@@ -77,13 +78,18 @@ STORAGES = {
     },
 }
 
+# Browsers of these origins may call the API, and post to and read from the bucket.
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=["http://localhost:5173"])
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
+CORS_EXPOSE_HEADERS = ["Idempotent-Replayed", "Retry-After"]
+
 # The app's settings: those that the contract names, then ATTACHMENTS_<KEY> for each key. A key
 # that does not exist is passed on too, for `manage.py check` to refuse.
 ATTACHMENTS: dict[str, Any] = {
     "MESSAGE_MODEL": "messaging.Message",
     "ACCESS_POLICY": "nodus.policy.ParticipantsPolicy",
     "CDN_URL": env.str("CDN_URL", default=""),
-    "CORS_ALLOWED_ORIGINS": env.list("CORS_ALLOWED_ORIGINS", default=["http://localhost:5173"]),
+    "CORS_ALLOWED_ORIGINS": CORS_ALLOWED_ORIGINS,
     "PUBLIC_ENDPOINT_URL": env.str("S3_PUBLIC_ENDPOINT_URL", default=""),
     "PUBLIC_READ": env.bool("S3_PUBLIC_READ", default=True),
 }
@@ -110,6 +116,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -122,6 +129,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
