@@ -1,6 +1,7 @@
 """Real servers for the whole run, and the few verbs that tests share."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -174,3 +175,55 @@ def message_of(conversation_of):
         return Message.objects.create(conversation=conversation_of(*users), author=users[0])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium import webdriver
+
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",  # Chromium refuses one as root
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--lang=en",
+        "--window-size=1280,1000",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(flag)
+    # With its path given, selenium does not look for a driver in the network.
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(_chromium: Any) -> Any:
+    """A headless Chromium in which nobody is signed in."""
+    _chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    return _chromium
+
+
+@pytest.fixture
+def open_admin(browser: Any, live_server: Any, client: Any) -> Callable[..., Any]:
+    """Open a page of the admin in the browser, signed in; ``path`` is what follows /admin/."""
+
+    def open_page(user: Any, path: str = "") -> Any:
+        client.force_login(user)
+        session = client.cookies[settings.SESSION_COOKIE_NAME].value
+        cookie = {"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server.url}
+        browser.execute_cdp_cmd("Network.setCookie", cookie)
+        browser.get(f"{live_server.url}/admin/{path}")
+        return browser
+
+    return open_page
