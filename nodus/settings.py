@@ -1,7 +1,8 @@
 """Settings from the environment, or from .env; README.md has the table.
 
 Without any, the services of `make run` are used. With DJANGO_DEBUG off, nothing that is unset or
-known to everybody is accepted as a secret.
+known to everybody is accepted as a secret. NAME_FILE names a file that holds the value of NAME, as
+container platforms mount secrets.
 """
 
 from datetime import timedelta
@@ -18,7 +19,7 @@ from attachments.conf import DEFAULTS as ATTACHMENTS_DEFAULTS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
+env = environ.FileAwareEnv()
 env.read_env(BASE_DIR / ".env")
 env.read_env(BASE_DIR / ".data" / "embedded.env")  # where `make run` says what it started
 

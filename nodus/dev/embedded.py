@@ -69,6 +69,8 @@ class EmbeddedS3:
 
     data_dir: Path
     port: int
+    access_key: str = ACCESS_KEY
+    secret_key: str = SECRET_KEY
     allowed_origins: Iterable[str] = ("*",)
 
     @property
@@ -81,7 +83,7 @@ class EmbeddedS3:
         self._stop_leftover()
         check_port(self.port)
         identities = self.data_dir / "identities.json"
-        credentials = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
+        credentials = {"accessKey": self.access_key, "secretKey": self.secret_key}
         admin = {
             "name": "admin",
             "credentials": [credentials],

@@ -1,0 +1,28 @@
+"""`python -m nodus.probe`: ask the server in this container for /health, as its HEALTHCHECK.
+
+curl is not in the image, and would not know a host name that DJANGO_ALLOWED_HOSTS lets in.
+"""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+
+
+def main() -> None:
+    port = os.environ.get("BIND", "127.0.0.1:8000").rpartition(":")[2]
+    host = os.environ.get("DJANGO_ALLOWED_HOSTS", "").partition(",")[0].lstrip("*.")
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/health", headers={"Host": host or "localhost"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=29):  # noqa: S310 (the address is ours)
+            pass
+    except urllib.error.HTTPError as error:
+        sys.exit(error.read().decode())
+    except OSError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

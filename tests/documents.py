@@ -1,0 +1,31 @@
+"""What the documents say, read out of them, and what the code says, to compare."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def find_variables(*paths: str) -> set[str]:
+    """The environment variables that these Python files read."""
+    sources = "".join((ROOT / path).read_text() for path in paths)
+    return set(re.findall(r'\benv(?:iron)?\.\w+\("([A-Z0-9_]+)"', sources))
+
+
+VARIABLES = find_variables("nodus/settings.py", "nodus/gunicorn_conf.py")
+
+
+def read_example() -> dict[str, str]:
+    """The variables of .env.example with the values that it shows."""
+    lines = re.findall(r"^# ([A-Z][A-Z0-9_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
+    return dict(lines)
+
+
+def read_table(heading: str, path: str = "README.md") -> list[list[str]]:
+    """The rows of the first table below this heading of a document, without backquotes."""
+    section = (ROOT / path).read_text().partition(f"# {heading}\n")[2]
+    rows = re.search(r"^\|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", section, re.M)
+    assert rows, f"no table below {heading!r}"
+    return [
+        [cell.strip().strip("`") for cell in row[1:-1].split("|")] for row in rows[1].splitlines()
+    ]
