@@ -31,6 +31,13 @@ def make_samples(directory: Path) -> dict[str, Path]:
     return paths
 
 
+def make_film(path: Path) -> Path:
+    """A second of noise as video/mp4, some 20 MB: enough to watch it being sent."""
+    noise = "testsrc2=size=960x540:duration=1:rate=25,noise=alls=90:allf=t"
+    quality = ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "8", "-pix_fmt", "yuv420p"]
+    return make_media(path, "-f", "lavfi", "-i", noise, *quality)
+
+
 def make_media(path: Path, *recipe: str) -> Path:
     """Let ffmpeg write ``path``, whose ending names the container."""
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
