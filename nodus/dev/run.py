@@ -13,46 +13,52 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import django
+import environ
 import fasteners
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
-from nodus.dev.embedded import PortTaken, StartFailed, check_port, start_missing_services
+from nodus.dev.demo_users import DEFAULT_PORT, DEMO_USERS
+from nodus.dev.embedded import (
+    PortTaken,
+    StartFailed,
+    check_port,
+    start_missing_services,
+    stop_leftovers,
+)
 
-DATA_DIR = Path(__file__).resolve().parents[2] / ".data"
-# For this machine only: the README says so, and DJANGO_DEBUG off has other users.
-DEMO_USERS = {"alice": "alice-demo", "bob": "bob-demo", "admin": "admin-demo"}
-DEFAULT_PORT = 8000
+ROOT = Path(__file__).resolve().parents[2]
+DATA_DIR = ROOT / ".data"
+DEFAULT_S3_PORT = 9000
+MAX_PORT = 65535
 START_TIMEOUT_SECONDS = 30
+# By which the server that a killed run left is found.
+SERVER_NAME = f"--name=nodus of {DATA_DIR}"
 
 
 def main() -> int:
-    port = int(os.environ.get("PORT", DEFAULT_PORT))
-    s3_port = int(os.environ.get("S3_PORT", "9000"))
     signal.signal(signal.SIGTERM, _interrupt)
+    _read_env()
+    port, s3_port = _read_port("PORT", DEFAULT_PORT), _read_port("S3_PORT", DEFAULT_S3_PORT)
+    if port == s3_port and "S3_ENDPOINT_URL" not in os.environ:
+        sys.exit(f"PORT and S3_PORT are both {port}: choose two.")
     DATA_DIR.mkdir(exist_ok=True)
     lock = fasteners.InterProcessLock(DATA_DIR / "run.lock")
     if not lock.acquire(blocking=False):
         sys.exit("It is already running here: stop the other `make run` first.")
+    stop_leftovers(SERVER_NAME)
     try:
         check_port(port)
     except PortTaken:
-        sys.exit(f"Port {port} is taken. Choose another: make run PORT={port + 1}")
+        sys.exit(_describe_taken("PORT", port))
     with ExitStack() as stack:
-        try:
-            print("Starting PostgreSQL and S3 …", flush=True)
-            variables, services = start_missing_services(data_dir=DATA_DIR, s3_port=s3_port)
-        except PortTaken:
-            sys.exit(f"Port {s3_port} is taken. Choose another: make run S3_PORT={s3_port + 1}")
-        except StartFailed as error:
-            sys.exit(str(error))
-        stack.enter_context(services)
-        os.environ.update(variables)
-        lines = "".join(f"{name}={value}\n" for name, value in variables.items())
-        (DATA_DIR / "embedded.env").write_text(lines)
+        _start_services(stack, s3_port)
         token = _prepare()
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:nodus.gunicorn_conf"]
-        environment = {**os.environ, "BIND": f"127.0.0.1:{port}"}
-        server = subprocess.Popen(command, env=environment, start_new_session=True)
-        stack.callback(_stop, server)
+        server = _start_server(stack, port)
+        stack.callback(_ignore_interrupts)  # from here on: what is being stopped gets stopped
         if not _wait(f"http://localhost:{port}/health", server):
             sys.exit("The server did not start; its log is above.")
         _print_welcome(port, token)
@@ -63,18 +69,64 @@ def main() -> int:
             return 0
 
 
+def _read_env() -> None:
+    """The servers that .env names count too, and this machine is not reached by a proxy."""
+    environ.Env.read_env(ROOT / ".env")
+    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    os.environ["no_proxy"] = ",".join(filter(None, [others, "localhost", "127.0.0.1"]))
+
+
+def _read_port(name: str, default: int) -> int:
+    value = os.environ.get(name) or str(default)
+    if not value.isdecimal() or not 0 < int(value) <= MAX_PORT:
+        sys.exit(f"{name} is a number from 1 to {MAX_PORT}, not {value!r}.")
+    return int(value)
+
+
+def _describe_taken(name: str, port: int) -> str:
+    return f"Port {port} is taken. Choose another: make run {name}={port + 1}"
+
+
+def _start_services(stack: ExitStack, s3_port: int) -> None:
+    """Start what is not named, and name it: here, and in a file for `manage.py`."""
+    print("Starting what it needs …", flush=True)
+    try:
+        variables, services = start_missing_services(data_dir=DATA_DIR, s3_port=s3_port)
+    except PortTaken:
+        sys.exit(_describe_taken("S3_PORT", s3_port))
+    except StartFailed as error:
+        sys.exit(str(error))
+    stack.enter_context(services)
+    os.environ.update(variables)
+    names = DATA_DIR / "embedded.env"
+    names.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    stack.callback(names.unlink, missing_ok=True)
+
+
+def _start_server(stack: ExitStack, port: int) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:nodus.gunicorn_conf", SERVER_NAME]
+    environment = {**os.environ, "BIND": f"127.0.0.1:{port}"}
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    stack.callback(_stop, server)
+    return server
+
+
 def _prepare() -> str:
     """Migrate, prepare the bucket, make the demo users; give a token of alice."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nodus.settings")
-    import django
-    from django.core.management import call_command
-
     django.setup()
-    from django.contrib.auth import get_user_model
     from rest_framework_simplejwt.tokens import AccessToken
 
-    call_command("migrate", verbosity=0)
-    call_command("setup_storage")
+    if not settings.DEBUG:
+        sys.exit("DJANGO_DEBUG is off: `make run` is for development, all know its passwords.")
+    try:
+        call_command("migrate", verbosity=0)
+    except OperationalError as error:
+        sys.exit(f"The database that DATABASE_URL names cannot be used: {error}")
+    try:
+        call_command("setup_storage")
+    except CommandError as error:
+        sys.exit(f"The store at {settings.S3_ENDPOINT_URL or 'AWS'} cannot be used: {error}")
     users = get_user_model().objects
     for name, password in DEMO_USERS.items():
         is_admin = name == "admin"
@@ -131,6 +183,11 @@ def _print_welcome(port: int, token: str) -> None:
 """,
         flush=True,
     )
+
+
+def _ignore_interrupts() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

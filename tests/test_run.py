@@ -1,0 +1,276 @@
+"""`make run` for real, in a copy of the tree: its data, its ports and its .env are its own."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from django.conf import settings
+
+from nodus.dev.client import Client, post_file
+from nodus.dev.demo_users import DEMO_USERS
+from nodus.dev.embedded import PortTaken, check_port, find_free_ports, stop_leftovers
+
+READY = "Ctrl-C stops everything"
+OURS = re.compile(r"DATABASE_URL|DJANGO_|S3_|ATTACHMENTS_|CDN_URL|PORT$")
+
+
+@pytest.fixture
+def tree():
+    """A copy of the code. Whatever a test leaves running over it is stopped."""
+    # Not pytest's directory: PostgreSQL, which is another user when root runs this, may not go
+    # in there once the next pytest has closed it.
+    with tempfile.TemporaryDirectory(prefix="nodus-run-") as directory:
+        root = Path(directory)
+        for name in ("nodus", "attachments"):
+            shutil.copytree(settings.BASE_DIR / name, root / name)
+        yield root
+        for process in find_processes(root):
+            process.kill()
+            process.wait()
+
+
+def find_processes(tree):
+    """Those whose command names a place in the tree."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(tree) in " ".join(process.info["cmdline"] or ())
+    ]
+
+
+class Run:
+    def __init__(self, tree: Path, **variables: object) -> None:
+        environment = {name: value for name, value in os.environ.items() if not OURS.match(name)}
+        environment["WEB_CONCURRENCY"] = "1"
+        environment |= {name: str(value) for name, value in variables.items()}
+        self._log = tree / f"run-{time.monotonic_ns()}.log"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "nodus.dev.run"],
+                cwd=tree,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def wait_until_ready(self) -> str:
+        deadline = time.monotonic() + 60
+        while READY not in self.output:
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.1)
+        return self.output
+
+    def wait_until_over(self) -> tuple[int, str]:
+        return self.process.wait(30), self.output
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@contextmanager
+def running(tree, **variables):
+    run = Run(tree, **variables)
+    try:
+        run.wait_until_ready()
+        yield run
+    finally:
+        run.stop()
+
+
+def put_file(client, path):
+    ticket = client.presign(filename="note.txt", content_type="image/png")
+    post_file(ticket, path)
+    return client.confirm(ticket)
+
+
+def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
+    port, s3_port = find_free_ports(2)
+    ports = {"PORT": port, "S3_PORT": s3_port}
+    client = Client(f"http://localhost:{port}")
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(samples["image/png"])
+
+    # The first time, what it prints can be pasted.
+    first = Run(tree, **ports)
+    output = first.wait_until_ready()
+    for address in ("api/docs", "admin/", "health"):
+        assert f"http://localhost:{port}/{address}" in output
+    for name, password in DEMO_USERS.items():
+        assert f"{name} / {password}" in output
+    curl = re.search(r"^  curl (.+\\\n)+.+$", output, re.MULTILINE).group()
+    pasted = subprocess.run(["bash", "-c", curl], check=False, capture_output=True, text=True)
+    assert '"attachment_id"' in pasted.stdout, pasted.stderr
+    client.log_in("alice", DEMO_USERS["alice"])
+    attachment = put_file(client, picture)
+
+    # There is one at a time, and the other goes on.
+    code, output = Run(tree, PORT=find_free_ports(1)[0], S3_PORT=s3_port).wait_until_over()
+    assert (code, output) == (
+        1,
+        "It is already running here: stop the other `make run` first.\n",
+    )
+    path = f"/attachments/{attachment['id']}"
+    assert client.call("GET", path).json() == attachment
+
+    # Stopped, it leaves nothing behind but the data.
+    assert first.stop(signal.SIGTERM) == 0
+    assert find_processes(tree) == []
+    assert not (tree / ".data" / "embedded.env").exists()
+
+    # Started again and killed, it leaves its servers.
+    second = Run(tree, **ports)
+    second.wait_until_ready()
+    assert requests.get(attachment["download_url"], timeout=10).content == picture.read_bytes()
+    second.stop(signal.SIGKILL)
+    assert find_processes(tree)
+
+    # The third finds them, has the same ports and the same data, and stops them all.
+    third = Run(tree, **ports)
+    third.wait_until_ready()
+    assert client.call("GET", path).json() == attachment
+    assert requests.get(attachment["download_url"], timeout=10).content == picture.read_bytes()
+    assert put_file(client, picture)["status"] == "ready"
+    assert third.stop(signal.SIGINT) == 0
+    assert find_processes(tree) == []
+
+
+@pytest.mark.parametrize("moment", [0.8, 1.6])
+def test_stopped_while_it_starts_it_leaves_nothing(tree, moment):
+    port, s3_port = find_free_ports(2)
+    run = Run(tree, PORT=port, S3_PORT=s3_port)
+    time.sleep(moment)
+
+    assert run.stop(signal.SIGTERM) in {130, -signal.SIGTERM}
+    assert "Traceback" not in run.output
+    assert find_processes(tree) == []
+
+
+@pytest.mark.parametrize("name", ["PORT", "S3_PORT"])
+def test_a_taken_port(tree, name):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (other,) = find_free_ports(1)
+        run = Run(tree, **{"PORT": other, "S3_PORT": other, name: port})
+        code, output = run.wait_until_over()
+
+    assert code == 1
+    assert f"Port {port} is taken. Choose another: make run {name}={port + 1}\n" in output
+    assert "Traceback" not in output
+    assert find_processes(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"PORT": "http"}, "PORT is a number from 1 to 65535, not 'http'.\n"),
+        ({"S3_PORT": "65536"}, "S3_PORT is a number from 1 to 65535, not '65536'.\n"),
+        ({"PORT": "9000"}, "PORT and S3_PORT are both 9000: choose two.\n"),
+    ],
+)
+def test_a_wrong_port(tree, variables, message):
+    assert Run(tree, **variables).wait_until_over() == (1, message)
+
+
+def test_it_uses_the_servers_that_env_file_names(tree, samples, tmp_path):
+    (port,) = find_free_ports(1)
+    names = {
+        "DATABASE_URL": f"sqlite:///{tree}/db.sqlite3",
+        "S3_ENDPOINT_URL": os.environ["S3_ENDPOINT_URL"],
+        "S3_BUCKET": "test-run",
+    }
+    (tree / ".env").write_text("".join(f"{name}={value}\n" for name, value in names.items()))
+    (tree / ".data").mkdir()  # where a run that was killed left other names
+    (tree / ".data" / "embedded.env").write_text(
+        "DATABASE_URL=postgres://nobody@localhost:1/none\nS3_ENDPOINT_URL=http://localhost:1\n"
+    )
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(samples["image/png"])
+
+    with running(tree, PORT=port):
+        client = Client(f"http://localhost:{port}")
+        client.log_in("bob", DEMO_USERS["bob"])
+        attachment = put_file(client, picture)
+
+    assert attachment["download_url"].startswith(f"{names['S3_ENDPOINT_URL']}/test-run/")
+    assert {path.name for path in (tree / ".data").iterdir()} == {"run.lock"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("DATABASE_URL", "sqlite:////no/such/place", "The database that DATABASE_URL names"),
+        ("S3_ENDPOINT_URL", "http://localhost:{port}", "The store at http://localhost:{port} "),
+    ],
+)
+def test_named_servers_that_do_not_answer(tree, name, value, message):
+    port, nothing = find_free_ports(2)
+    names = {
+        "DATABASE_URL": f"sqlite:///{tree}/db.sqlite3",
+        "S3_ENDPOINT_URL": os.environ["S3_ENDPOINT_URL"],
+        name: value.format(port=nothing),
+    }
+
+    code, output = Run(tree, PORT=port, **names).wait_until_over()
+
+    assert code == 1
+    assert message.format(port=nothing) in output
+    assert "Traceback" not in output
+
+
+def test_known_passwords_are_for_development_alone(tree):
+    names = {
+        "DJANGO_DEBUG": "false",
+        "DJANGO_SECRET_KEY": "x" * 50,
+        "DATABASE_URL": f"sqlite:///{tree}/db.sqlite3",
+        "S3_ENDPOINT_URL": os.environ["S3_ENDPOINT_URL"],
+        "S3_ACCESS_KEY": "access",
+        "S3_SECRET_KEY": "secret",
+    }
+
+    code, output = Run(tree, PORT=find_free_ports(1)[0], **names).wait_until_over()
+
+    assert code == 1
+    assert "DJANGO_DEBUG is off" in output
+    assert not (tree / "db.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+def test_a_port_is_taken_at_either_address_of_localhost(family, host):
+    try:
+        taken = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"no {host} here")
+    with taken, pytest.raises(PortTaken):
+        check_port(taken.getsockname()[1])
+
+
+def test_leftovers_that_do_not_want_to_stop(monkeypatch):
+    monkeypatch.setattr("nodus.dev.embedded.STOP_TIMEOUT_SECONDS", 0.5)
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('', flush=True); time.sleep(60)"
+    argument = f"-of={os.getpid()}"
+    process = subprocess.Popen([sys.executable, "-c", stubborn, argument], stdout=subprocess.PIPE)
+    with process:
+        process.stdout.readline()
+
+        stop_leftovers(argument)
+
+        assert process.wait(5) == -signal.SIGKILL
