@@ -77,11 +77,11 @@ class Run:
         return self.output
 
     def wait_until_over(self) -> tuple[int, str]:
-        return self.process.wait(30), self.output
+        return self.process.wait(60), self.output
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 @contextmanager

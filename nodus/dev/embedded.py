@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+import fasteners
 import psutil
 
 with warnings.catch_warnings(action="ignore"):  # it warns of each login without XDG_RUNTIME_DIR
@@ -77,7 +78,10 @@ class EmbeddedPostgres:
     def _start(self) -> None:
         self._init_data()
         self._drop_stale_pid()
-        self._server = pgserver.get_server(self.data_dir, cleanup_mode="stop")
+        self._server = pgserver.get_server(self.data_dir, cleanup_mode="stop", start=False)
+        # Its own lock is one file for the whole machine, and whoever comes first owns that.
+        self._server._lock = fasteners.InterProcessLock(self.data_dir.with_suffix(".lock"))
+        self._server.start()
         if "nodus" not in self._server.psql("SELECT datname FROM pg_database"):
             self._server.psql("CREATE DATABASE nodus")
         if not self.is_durable:
