@@ -35,8 +35,9 @@ DATA_DIR = ROOT / ".data"
 DEFAULT_S3_PORT = 9000
 MAX_PORT = 65535
 START_TIMEOUT_SECONDS = 30
-# By which the server that a killed run left is found.
+# By which the processes that a killed run left are found.
 SERVER_NAME = f"--name=nodus of {DATA_DIR}"
+WORKER_NAME = f"--pythonpath={ROOT}"
 
 
 def main() -> int:
@@ -50,6 +51,7 @@ def main() -> int:
     if not lock.acquire(blocking=False):
         sys.exit("It is already running here: stop the other `make run` first.")
     stop_leftovers(SERVER_NAME)
+    stop_leftovers(WORKER_NAME)
     try:
         check_port(port)
     except PortTaken:
@@ -57,7 +59,9 @@ def main() -> int:
     with ExitStack() as stack:
         _start_services(stack, s3_port)
         token = _prepare()
-        server = _start_server(stack, port)
+        os.environ["BIND"] = f"127.0.0.1:{port}"
+        server = _start(stack, "gunicorn", "-c", "python:nodus.gunicorn_conf", SERVER_NAME)
+        _start(stack, "django", "db_worker", "--no-reload", WORKER_NAME)
         stack.callback(_ignore_interrupts)  # from here on: what is being stopped gets stopped
         if not _wait(f"http://localhost:{port}/health", server):
             sys.exit("The server did not start; its log is above.")
@@ -103,12 +107,12 @@ def _start_services(stack: ExitStack, s3_port: int) -> None:
     stack.callback(names.unlink, missing_ok=True)
 
 
-def _start_server(stack: ExitStack, port: int) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "gunicorn", "-c", "python:nodus.gunicorn_conf", SERVER_NAME]
-    environment = {**os.environ, "BIND": f"127.0.0.1:{port}"}
-    server = subprocess.Popen(command, env=environment, start_new_session=True)
-    stack.callback(_stop, server)
-    return server
+def _start(stack: ExitStack, module: str, *arguments: str) -> "subprocess.Popen[bytes]":
+    """Run a module beside this process until the stack is closed."""
+    command = [sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(command, start_new_session=True)
+    stack.callback(_stop, process)
+    return process
 
 
 def _prepare() -> str:
