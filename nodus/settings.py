@@ -42,6 +42,10 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
         **DATABASES["default"].get("OPTIONS", {}),
         "pool": pool,
         "connect_timeout": 5,
+        # PostgreSQL parses and plans a statement once per connection. (PgBouncer, if it pools
+        # transactions, needs version 1.21 for that.)
+        "server_side_binding": True,
+        "prepare_threshold": 5,
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}

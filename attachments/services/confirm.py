@@ -58,9 +58,7 @@ def confirm_upload(
     ``UploadExpired``, a ``RejectedUpload`` (at each repetition the same), ``StorageUnavailable``
     (then nothing is lost: the same confirm works later).
     """
-    attachment = Attachment.objects.filter(pk=attachment_id, user_id=user.pk).first()
-    if attachment is None:
-        raise NotFound
+    attachment = _get_own(attachment_id, user)
     if attachment.error is not None:
         raise REJECTIONS[attachment.error["code"]](**attachment.error["params"])
     changes = _plan_changes(attachment, user=user, message_id=message_id, metadata=metadata)
@@ -81,6 +79,16 @@ def confirm_upload(
     finally:
         _release_lease(attachment)
     _remove_pending(attachment)
+    return attachment
+
+
+def _get_own(attachment_id: UUID, user: User) -> Attachment:
+    try:
+        attachment = Attachment.objects.get(pk=attachment_id)
+    except Attachment.DoesNotExist as error:
+        raise NotFound from error
+    if attachment.user_id != user.pk:
+        raise NotFound
     return attachment
 
 
