@@ -1,8 +1,8 @@
 """`make bench`: what the upload flow costs beside a view that does nothing, and what 100 MB cost.
 
-Everything is measured in one run on the same server processes, in short turns that take their
-places in rounds; a kind is judged by the median of its ratios to the floor of the same round. So
-what else the machine does meanwhile slows both sides of a ratio, and the odd round decides nothing.
+Everything is measured in one run on the same server processes, in short turns: each between two
+turns of the floor, and it is judged by the median of its ratios to those two. So what else the
+machine does meanwhile slows both sides of a ratio, and the odd turn decides nothing.
 """
 
 import argparse
@@ -33,7 +33,7 @@ CONNECTIONS = 16  # enough that no thread of the server ever waits for a client
 SMALL_FILE_BYTES = 10_000
 LARGE_FILE_BYTES = 100 * 2**20
 
-MIN_RATIOS = {"floor": None, "presign": 0.55, "detail": 0.7, "confirm of 10 KB": None}
+MIN_RATIOS = {"presign": 0.55, "detail": 0.7}
 MAX_RECEIVED_BYTES = 100_000
 MIN_RATE_DURING_UPLOADS = (
     0.7  # with every thread held it would be 0; the rest is the machine's noise
@@ -46,11 +46,16 @@ class Size:
 
     rounds: int
     requests: int
-    """Of each kind in a round; confirms are half as many."""
+    """In a turn."""
     large_file_bytes: int
 
+    @property
+    def confirms(self) -> int:
+        """In a turn: each takes a file that was uploaded beforehand."""
+        return self.requests // 5
 
-FULL = Size(rounds=10, requests=200, large_file_bytes=LARGE_FILE_BYTES)
+
+FULL = Size(rounds=20, requests=100, large_file_bytes=LARGE_FILE_BYTES)
 SMOKE = Size(rounds=1, requests=20, large_file_bytes=2 * 2**20)
 
 
@@ -59,7 +64,7 @@ class Rate:
     name: str
     requests_per_second: float
     ratio: float
-    """To the floor: the median over the rounds."""
+    """To the floor around it."""
     min_ratio: float | None
 
     @property
@@ -142,32 +147,37 @@ def _make_token() -> str:
 
 
 def measure_rates(server: Server, client: Client, size: Size) -> list[Rate]:
-    """Requests per second of each kind, and their ratios to the floor."""
-    confirms = size.requests // 2
+    """Requests per second of each kind, and their ratios to the floor: medians over the rounds."""
     with open_load(server.port, connections=CONNECTIONS) as load:
-        tickets = load.run([client.presign()] * (1 + confirms * (1 + size.rounds))).bodies
+        tickets = load.run([client.presign()] * (1 + (1 + size.rounds) * size.confirms)).bodies
     ids = iter([_upload_small(json.loads(ticket)) for ticket in tickets])
     ready = ask(server.port, client.confirm(next(ids)))["id"]
+    floor = [client.floor()] * size.requests
     kinds: dict[str, Callable[[], list[bytes]]] = {
-        "floor": lambda: [client.floor()] * size.requests,
+        "floor": lambda: floor,
         "presign": lambda: [client.presign()] * size.requests,
         "detail": lambda: [client.detail(ready)] * size.requests,
-        "confirm of 10 KB": lambda: [client.confirm(next(ids)) for _ in range(confirms)],
+        # The last, as the store goes on working after it.
+        "confirm of 10 KB": lambda: [client.confirm(next(ids)) for _ in range(size.confirms)],
     }
-    rounds = []
-    for number in range(1 + size.rounds):  # the first warms up
-        # New connections in each round, as chance spreads them over the workers.
-        with open_load(server.port, connections=CONNECTIONS) as load:
-            order = list(kinds)[:: -1 if number % 2 else 1]
-            rounds.append({name: load.run(kinds[name]()).requests_per_second for name in order})
+    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
+    for group in (["floor", "presign", "detail"], ["confirm of 10 KB"]):
+        for _ in range(1 + size.rounds):
+            # New connections in each round, as chance spreads them over the workers.
+            with open_load(server.port, connections=CONNECTIONS) as load:
+                for name in group:
+                    before = load.run(floor).requests_per_second
+                    rate = load.run(kinds[name]()).requests_per_second
+                    after = load.run(floor).requests_per_second
+                    turns[name].append((rate, rate / mean([before, after])))
     return [
         Rate(
             name=name,
-            requests_per_second=median(rates[name] for rates in rounds[1:]),
-            ratio=median(rates[name] / rates["floor"] for rates in rounds[1:]),
-            min_ratio=MIN_RATIOS[name],
+            requests_per_second=median(rate for rate, _ in rounds[1:]),  # the first warms up
+            ratio=median(ratio for _, ratio in rounds[1:]),
+            min_ratio=MIN_RATIOS.get(name),
         )
-        for name in kinds
+        for name, rounds in turns.items()
     ]
 
 
