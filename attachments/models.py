@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import connections, models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -31,6 +31,18 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         return self.filter(
             Q(user=user.pk) | Q(message__in=get_access_policy().readable_messages(user))
         )
+
+    def find(self, attachment_id: uuid.UUID) -> "Attachment | None":
+        """The row with this id, whoever may see it.
+
+        In plain SQL: Django takes longer to write this statement than PostgreSQL to run it. By the
+        id alone: with the user, and without statistics, PostgreSQL walks through all that he has.
+        """
+        connection = connections[self.db]
+        table = connection.ops.quote_name(self.model._meta.db_table)
+        pk = self.model._meta.pk.get_db_prep_value(attachment_id, connection, prepared=False)
+        rows = self.raw(f"SELECT * FROM {table} WHERE id = %s", [pk])  # noqa: S608 (no input in it)
+        return next(iter(rows), None)
 
     def ready(self) -> "AttachmentQuerySet":
         return self.filter(status=Attachment.Status.READY)

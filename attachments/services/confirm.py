@@ -58,7 +58,9 @@ def confirm_upload(
     ``UploadExpired``, a ``RejectedUpload`` (at each repetition the same), ``StorageUnavailable``
     (then nothing is lost: the same confirm works later).
     """
-    attachment = _get_own(attachment_id, user)
+    attachment = Attachment.objects.find(attachment_id)
+    if attachment is None or attachment.user_id != user.pk:
+        raise NotFound
     if attachment.error is not None:
         raise REJECTIONS[attachment.error["code"]](**attachment.error["params"])
     changes = _plan_changes(attachment, user=user, message_id=message_id, metadata=metadata)
@@ -79,16 +81,6 @@ def confirm_upload(
     finally:
         _release_lease(attachment)
     _remove_pending(attachment)
-    return attachment
-
-
-def _get_own(attachment_id: UUID, user: User) -> Attachment:
-    try:
-        attachment = Attachment.objects.get(pk=attachment_id)
-    except Attachment.DoesNotExist as error:
-        raise NotFound from error
-    if attachment.user_id != user.pk:
-        raise NotFound
     return attachment
 
 
