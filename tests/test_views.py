@@ -180,6 +180,7 @@ def test_list_filters(client, api, user, other_user, ready, message_of):
     assert list_ids(client, message_id=message.pk, status="ready") == []
     assert list_ids(api(other_user)) == [linked]
     assert list_ids(api(other_user), message_id=message.pk + 1) == []
+    assert list_ids(client, message_id=2**80) == []
 
 
 @pytest.mark.parametrize("query", [{"status": "nonsense"}, {"message_id": "x"}])
@@ -427,7 +428,9 @@ def test_already_linked(client, user, ready, message_of):
 def test_a_foreign_message(client, other_user, message_of):
     theirs = message_of(other_user)
 
-    assert get_error(presign(client, message_id=theirs.pk)) == (404, "not_found", "message_id")
+    for message_id in (theirs.pk, 2**80):
+        response = presign(client, message_id=message_id)
+        assert get_error(response) == (404, "not_found", "message_id")
 
 
 def test_a_method_that_is_not_there(client):

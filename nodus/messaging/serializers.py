@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db.models import BigIntegerField
 from rest_framework import serializers
 
 from attachments.serializers import AttachmentSerializer
@@ -13,7 +14,8 @@ MAX_ATTACHMENTS = 100
 
 class ConversationSerializer(serializers.ModelSerializer):
     participants = serializers.ListField(
-        child=serializers.IntegerField(), max_length=MAX_PARTICIPANTS
+        child=serializers.IntegerField(max_value=BigIntegerField.MAX_BIGINT),  # SQLite's limit
+        max_length=MAX_PARTICIPANTS,
     )
 
     class Meta:
