@@ -59,7 +59,9 @@ class MessageIdField(serializers.Field):
         if isinstance(data, bool | list | dict):
             self.fail("invalid")
         try:
-            value = get_message_model()._meta.pk.to_python(data)
+            field = get_message_model()._meta.pk
+            value = field.to_python(data)
+            field.run_validators(value)  # SQLite raises OverflowError for what is too large
         except ValidationError:
             self.fail("invalid")
         return value

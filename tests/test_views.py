@@ -180,10 +180,11 @@ def test_list_filters(client, api, user, other_user, ready, message_of):
     assert list_ids(client, message_id=message.pk, status="ready") == []
     assert list_ids(api(other_user)) == [linked]
     assert list_ids(api(other_user), message_id=message.pk + 1) == []
-    assert list_ids(client, message_id=2**80) == []
 
 
-@pytest.mark.parametrize("query", [{"status": "nonsense"}, {"message_id": "x"}])
+@pytest.mark.parametrize(
+    "query", [{"status": "nonsense"}, {"message_id": "x"}, {"message_id": 2**80}]
+)
 def test_list_refuses_nonsense(client, query):
     response = client.get(BASE, query)
 
@@ -244,6 +245,7 @@ def test_an_idempotency_key_reused(client):
         ({"checksum_sha256": "zz"}, "invalid_checksum", "checksum_sha256"),
         ({"message_id": "x"}, "invalid", "message_id"),
         ({"message_id": True}, "invalid", "message_id"),
+        ({"message_id": 2**80}, "invalid", "message_id"),
     ],
 )
 def test_presign_refuses(client, body, code, attr):
@@ -428,9 +430,7 @@ def test_already_linked(client, user, ready, message_of):
 def test_a_foreign_message(client, other_user, message_of):
     theirs = message_of(other_user)
 
-    for message_id in (theirs.pk, 2**80):
-        response = presign(client, message_id=message_id)
-        assert get_error(response) == (404, "not_found", "message_id")
+    assert get_error(presign(client, message_id=theirs.pk)) == (404, "not_found", "message_id")
 
 
 def test_a_method_that_is_not_there(client):
