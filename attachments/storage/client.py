@@ -63,7 +63,19 @@ def _get_backend() -> Any:
 @lru_cache(maxsize=1)
 def _open_client(backend: Any) -> "S3Client":
     client: S3Client = backend.connection.meta.client
+    client.meta.events.register_first("needs-retry.s3.HeadBucket", _end_redirects)
     return client
+
+
+def _end_redirects(response: Any, request_dict: dict[str, Any], **kwargs: Any) -> None:
+    """Let a redirect that names no region be an error, as a proxy's is.
+
+    botocore would ask HeadBucket for the region, of its redirect again, until the stack is full
+    (``S3RegionRedirectorv2.get_bucket_region``). It leaves alone what was redirected before.
+    """
+    headers = response[1].get("ResponseMetadata", {}).get("HTTPHeaders", {}) if response else {}
+    if "x-amz-bucket-region" not in headers:
+        request_dict["context"]["s3_redirect"]["redirected"] = True
 
 
 @lru_cache(maxsize=1)
