@@ -12,7 +12,7 @@ from django.core.files.storage.handler import InvalidStorageError
 from django.utils.module_loading import import_string
 from storages.backends.s3 import S3Storage
 
-from attachments.conf import DEFAULTS, UNSET_MESSAGE_MODEL, conf
+from attachments.conf import DEFAULTS, conf
 from attachments.policy import AccessPolicy
 
 MAX_SINGLE_COPY_MB = 5 * 1024  # S3's CopyObject and POST take at most 5 GiB
@@ -70,8 +70,8 @@ def _explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
 
 
 def _check_message_model() -> list[CheckMessage]:
-    name = conf.message_model
-    if name == UNSET_MESSAGE_MODEL:
+    name = conf["MESSAGE_MODEL"]
+    if not name:
         problem = "ATTACHMENTS['MESSAGE_MODEL'] is not set."
     else:
         try:

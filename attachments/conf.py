@@ -72,7 +72,8 @@ class AttachmentsSettings:
     @property
     def message_model(self) -> str:
         """The model that attachments hang on, as ``"app_label.Model"``."""
-        return str(self["MESSAGE_MODEL"] or UNSET_MESSAGE_MODEL)
+        name = str(self["MESSAGE_MODEL"])
+        return name if name.count(".") == 1 else UNSET_MESSAGE_MODEL
 
     @property
     def orphan_age(self) -> timedelta:
