@@ -25,6 +25,7 @@ env.read_env(BASE_DIR / ".data" / "embedded.env")  # where `make run` says what 
 
 INSECURE_SECRET_KEY = "insecure-key-for-development-only"  # noqa: S105
 INSECURE_S3_SECRET_KEY = "minioadmin"  # noqa: S105
+INSECURE_DATABASE_URL = "postgres://nodus:nodus@localhost:5432/nodus"
 
 DEBUG = env.bool("DJANGO_DEBUG", default=True)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", default=INSECURE_SECRET_KEY)
@@ -33,7 +34,7 @@ ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.
 # Database and cache
 
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db_url("DATABASE_URL", default="postgres://nodus:nodus@localhost:5432/nodus")
+    "default": env.db_url_config(env.str("DATABASE_URL", default="") or INSECURE_DATABASE_URL)
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     # A request waits for a connection no longer than a client waits for an answer.
@@ -98,18 +99,23 @@ ATTACHMENTS: dict[str, Any] = {
     "PUBLIC_ENDPOINT_URL": env.str("S3_PUBLIC_ENDPOINT_URL", default=""),
     "PUBLIC_READ": env.bool("S3_PUBLIC_READ", default=True),
 }
+
+
+def _read_value(name: str, default: Any) -> Any:
+    """The variable as its default is typed; what is no number is left to `manage.py check`."""
+    if isinstance(default, tuple):
+        return [item.strip() for item in env.list(name)]
+    if isinstance(default, bool):
+        return env.bool(name)
+    value = env.str(name)
+    is_number = isinstance(default, int) or default is None
+    return int(value) if is_number and value.isdecimal() else value
+
+
 _PREFIX = "ATTACHMENTS_"
 for _name in [name for name in env.ENVIRON if name.startswith(_PREFIX)]:
     _key = _name.removeprefix(_PREFIX)
-    _default = ATTACHMENTS_DEFAULTS.get(_key, "")
-    if isinstance(_default, tuple):
-        ATTACHMENTS[_key] = env.list(_name)
-    elif isinstance(_default, bool):
-        ATTACHMENTS[_key] = env.bool(_name)
-    elif isinstance(_default, int) or _default is None:
-        ATTACHMENTS[_key] = env.int(_name)
-    else:
-        ATTACHMENTS[_key] = env.str(_name)
+    ATTACHMENTS[_key] = _read_value(_name, ATTACHMENTS_DEFAULTS.get(_key, ""))
 
 # The site
 
@@ -228,10 +234,10 @@ if not DEBUG:
     problems = [
         f"{name} is not set, or is the default that everybody knows"
         for name, is_insecure in {
-            "DJANGO_SECRET_KEY": SECRET_KEY == INSECURE_SECRET_KEY,
-            "DATABASE_URL": "DATABASE_URL" not in env.ENVIRON,
-            "S3_ACCESS_KEY": "S3_ACCESS_KEY" not in env.ENVIRON,
-            "S3_SECRET_KEY": S3_SECRET_KEY == INSECURE_S3_SECRET_KEY,
+            "DJANGO_SECRET_KEY": SECRET_KEY in ("", INSECURE_SECRET_KEY),
+            "DATABASE_URL": DATABASES["default"].get("PASSWORD") == "nodus",
+            "S3_ACCESS_KEY": not env.str("S3_ACCESS_KEY", default=""),
+            "S3_SECRET_KEY": S3_SECRET_KEY in ("", INSECURE_S3_SECRET_KEY),
         }.items()
         if is_insecure
     ]

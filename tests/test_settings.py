@@ -1,0 +1,168 @@
+"""What nodus makes of its environment."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from attachments.checks import check_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PRODUCTION = {
+    "DJANGO_DEBUG": "false",
+    "DJANGO_SECRET_KEY": "Zk3v9qTtX0c2mWb8rLd5yHf7sGj1nPa4uEoKiVxQwRzCyBtN6e",
+    "DJANGO_ALLOWED_HOSTS": "chat.example.com,www.example.com",
+    "DATABASE_URL": "postgres://nodus:horse-battery@db/nodus",
+    "S3_ACCESS_KEY": "nodus",
+    "S3_SECRET_KEY": "staple-correct",
+}
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The settings in an environment."""
+
+    def read(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(ROOT / "nodus" / "settings.py"))
+
+    return read
+
+
+def manage(*args, **variables):
+    command = [sys.executable, "manage.py", *args]
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+# Production
+
+
+def test_production_is_secure(read):
+    values = read(**PRODUCTION)
+
+    assert values["DEBUG"] is False
+    assert values["ALLOWED_HOSTS"] == ["chat.example.com", "www.example.com"]
+    assert values["SECURE_SSL_REDIRECT"] is True
+
+
+def test_djangos_own_deployment_check_finds_nothing():
+    check = manage("check", "--deploy", "--fail-level=WARNING", **PRODUCTION)
+
+    assert check.returncode == 0, check.stderr
+    assert "no issues" in check.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DJANGO_SECRET_KEY", ""),
+        ("DJANGO_SECRET_KEY", "insecure-key-for-development-only"),
+        ("DATABASE_URL", ""),
+        ("DATABASE_URL", "postgres://nodus:nodus@db.example.com/nodus"),
+        ("S3_ACCESS_KEY", ""),
+        ("S3_SECRET_KEY", ""),
+        ("S3_SECRET_KEY", "minioadmin"),
+    ],
+)
+def test_production_refuses_a_secret_that_is_none(read, name, value):
+    with pytest.raises(ImproperlyConfigured) as raised:
+        read(**{**PRODUCTION, name: value})
+
+    assert str(raised.value) == (
+        f"DJANGO_DEBUG is off, and {name} is not set, or is the default that everybody knows."
+    )
+
+
+def test_all_that_is_missing_is_named_at_once(read):
+    secrets = ("DJANGO_SECRET_KEY", "DATABASE_URL", "S3_ACCESS_KEY", "S3_SECRET_KEY")
+
+    with pytest.raises(ImproperlyConfigured) as raised:
+        read(DJANGO_DEBUG="false", **dict.fromkeys(secrets, ""))
+
+    assert [name for name in secrets if name in str(raised.value)] == list(secrets)
+
+
+def test_development_needs_nothing(read):
+    secrets = ("DJANGO_SECRET_KEY", "DATABASE_URL", "S3_ACCESS_KEY", "S3_SECRET_KEY")
+
+    values = read(DJANGO_DEBUG="true", **dict.fromkeys(secrets, ""))
+
+    assert values["DATABASES"]["default"]["NAME"] == "nodus"
+
+
+# The app's settings
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("MAX_SIZE_MB", "5", 5),
+        ("RETENTION_DAYS", "30", 30),
+        ("PRESIGN_RATE", "100/minute", "100/minute"),
+        ("PUBLIC_READ", "false", False),
+        ("CDN_URL", "https://cdn.example.com", "https://cdn.example.com"),
+        ("ALLOWED_CONTENT_TYPES", "image/png, image/gif", ["image/png", "image/gif"]),
+    ],
+)
+def test_each_key_is_a_variable(read, settings, name, text, value):
+    settings.ATTACHMENTS = read(**{f"ATTACHMENTS_{name}": text})["ATTACHMENTS"]
+
+    assert settings.ATTACHMENTS[name] == value
+    assert check_settings(None) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("MAX_SIZE_MB", "abc"),
+        ("MAX_SIZE_MB", ""),
+        ("MAX_SIZE_MB", "1.5"),
+        ("ORPHAN_DAYS", "-7"),
+        ("RETENTION_DAYS", "year"),
+    ],
+)
+def test_what_is_no_number_is_an_error_of_check(read, settings, name, text):
+    settings.ATTACHMENTS = read(**{f"ATTACHMENTS_{name}": text})["ATTACHMENTS"]
+
+    (error,) = check_settings(None)
+
+    assert error.msg == f"ATTACHMENTS[{name!r}] must be a whole number above zero, not {text!r}."
+
+
+def test_check_names_all_that_is_wrong():
+    check = manage("check", ATTACHMENTS_MAX_SIZE="5", ATTACHMENTS_UPLOAD_EXPIRES_SECONDS="soon")
+
+    assert check.returncode == 1
+    assert "Traceback" not in check.stderr
+    assert "ATTACHMENTS has an unknown key 'MAX_SIZE'" in check.stderr
+    assert "Did you mean MAX_SIZE_MB?" in check.stderr
+    assert "ATTACHMENTS['UPLOAD_EXPIRES_SECONDS'] must be a whole number" in check.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("CDN_URL", "CDN_URL", "https://cdn.example.com"),
+        ("S3_PUBLIC_ENDPOINT_URL", "PUBLIC_ENDPOINT_URL", "https://files.example.com"),
+    ],
+)
+def test_the_contracts_own_names(read, name, key, value):
+    assert read(**{name: value})["ATTACHMENTS"][key] == value
+
+
+def test_origins_and_publicity(read):
+    values = read(CORS_ALLOWED_ORIGINS="https://a.example,https://b.example", S3_PUBLIC_READ="0")
+
+    assert values["ATTACHMENTS"]["CORS_ALLOWED_ORIGINS"] == [
+        "https://a.example",
+        "https://b.example",
+    ]
+    assert values["ATTACHMENTS"]["PUBLIC_READ"] is False
