@@ -1,0 +1,35 @@
+"""The tests that use the database, again on SQLite, as hosts that have no PostgreSQL use it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+MODULES = ("admin", "messaging", "models", "services_*", "views")
+
+
+@pytest.mark.postgres
+def test_all_but_concurrent_writers_works_on_sqlite(tmp_path):
+    modules = [str(path) for name in MODULES for path in sorted(TESTS.glob(f"test_{name}.py"))]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules]
+    environment = {
+        **os.environ,
+        "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
+        "S3_BUCKET": "test-attachments-sqlite",
+    }
+
+    result = subprocess.run(
+        command,
+        check=False,
+        cwd=TESTS.parent,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=170,
+    )
+
+    assert result.returncode == 0, result.stdout
