@@ -1,0 +1,29 @@
+"""Users and messages unlike those of the host that the app was written beside."""
+
+import uuid
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.db import models
+
+
+class Guest(AbstractBaseUser):
+    """No is_staff, no permissions, and no number for a primary key."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    name = models.CharField(max_length=50, unique=True)
+
+    objects = BaseUserManager()
+
+    USERNAME_FIELD = "name"
+
+
+class Post(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="posts"
+    )
+    readers = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="readable_posts")
+
+    def __str__(self):
+        return str(self.pk)

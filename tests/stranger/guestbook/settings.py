@@ -1,0 +1,45 @@
+"""A project that knows the app by its wheel alone: SQLite, no admin, no schema, no tokens."""
+
+import os
+from pathlib import Path
+
+from django.conf import global_settings
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+DEBUG = True
+SECRET_KEY = "for tests only"
+ALLOWED_HOSTS = ["127.0.0.1"]
+ROOT_URLCONF = "guestbook.urls"
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "rest_framework",
+    "attachments",
+    "chat",
+]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}
+AUTH_USER_MODEL = "chat.Guest"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # each request signs in
+TIME_ZONE = "Asia/Tashkent"
+
+STORAGES = {
+    **global_settings.STORAGES,
+    "attachments": {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "endpoint_url": os.environ["S3_ENDPOINT_URL"],
+            "access_key": os.environ["S3_ACCESS_KEY"],
+            "secret_key": os.environ["S3_SECRET_KEY"],
+            "bucket_name": os.environ["S3_BUCKET"],
+            "region_name": "us-east-1",
+            "addressing_style": "path",
+            "signature_version": "s3v4",
+        },
+    },
+}
+ATTACHMENTS = {
+    "MESSAGE_MODEL": "chat.Post",
+    "ACCESS_POLICY": "chat.policy.ReadersPolicy",
+    "MAX_SIZE_MB": 1,
+}
