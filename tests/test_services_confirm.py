@@ -95,13 +95,25 @@ def test_every_allowed_type_is_confirmed(user, upload, content_type):
     assert confirm(ticket, user).content_type == content_type
 
 
-def test_a_type_that_browsers_may_run_is_served_as_a_download(user, upload, bucket, settings):
-    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ALLOWED_CONTENT_TYPES": ["text/html"]}
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        ("text/html", HTML),
+        ("image/svg+xml", b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'),
+        ("application/xml", b'<?xml version="1.0"?><a/>'),
+        ("text/javascript", b"alert(1)"),
+    ],
+)
+def test_a_type_that_browsers_may_run_is_served_as_a_download(
+    user, upload, bucket, settings, content_type, content
+):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ALLOWED_CONTENT_TYPES": [content_type]}
 
-    attachment = confirm(upload(user, "text/html", HTML, filename='a".html'), user)
+    attachment = confirm(upload(user, content_type, content, filename='a".x'), user)
 
     served = read_served(bucket, attachment)
-    assert served["ContentDisposition"] == 'attachment; filename="a\\".html"'
+    assert served["ContentType"] == content_type
+    assert served["ContentDisposition"] == 'attachment; filename="a\\".x"'
 
 
 def test_confirm_again_gives_the_same(user, upload):
@@ -217,6 +229,21 @@ def test_the_client_cannot_change_what_was_confirmed(user, upload, bucket, sampl
     confirm(ticket, user)
 
     assert read_served(bucket, attachment)["Body"].read() == samples["image/png"]
+
+
+def test_a_post_that_lands_after_a_rejection_changes_nothing(
+    user, upload, bucket, samples, post_file
+):
+    ticket = upload(user, content=HTML)
+    with pytest.raises(ContentMismatch):
+        confirm(ticket, user)
+
+    assert post_file(ticket, samples["image/png"]).status_code == 204
+    with pytest.raises(ContentMismatch):
+        confirm(ticket, user)
+
+    assert Attachment.objects.get().status == "rejected"
+    assert list_keys(bucket, ticket) == [f"pending/{ticket.attachment_id}"]
 
 
 def test_the_client_changes_the_file_while_it_is_looked_at(

@@ -126,6 +126,14 @@ def test_download(client, ready):
     assert response["Cache-Control"] == "no-store"
 
 
+def test_head_and_ranges_break_nothing(client, ready):
+    detail = client.head(f"{BASE}/{ready['id']}")
+    download = client.head(f"{BASE}/{ready['id']}/download", headers={"Range": "bytes=9-1,x"})
+
+    assert (detail.status_code, detail.content) == (200, b"")
+    assert (download.status_code, download["Location"]) == (302, ready["download_url"])
+
+
 def test_delete(client, ready):
     response = client.delete(f"{BASE}/{ready['id']}")
 
