@@ -4,12 +4,15 @@ import base64
 import copy
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
 import requests
+from django.utils import timezone
 
 from attachments import storage
 from attachments.errors import StorageUnavailable
@@ -188,6 +191,70 @@ def test_delete_takes_more_keys_than_one_call_does(ready_store):
     storage.delete_objects([f"pending/{number:04}" for number in range(1501)])
 
     assert not list(ready_store.objects.all())
+
+
+@pytest.mark.parametrize("store", ["moto"], indirect=True)  # SeaweedFS lets an admin do anything
+def test_delete_tells_what_the_store_refuses(ready_store):
+    ready_store.put_object(Key="attachments/1/locked.png", Body=b"hello")
+    ready_store.put_object(Key="attachments/1/a.png", Body=b"hello")
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:DeleteObject",
+        "Resource": f"arn:aws:s3:::{ready_store.name}/*/locked.png",
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    ready_store.Policy().put(Policy=json.dumps(policy))
+
+    refused = storage.delete_objects(["attachments/1/locked.png", "attachments/1/a.png"])
+
+    assert refused == {"attachments/1/locked.png": "AccessDenied: Access Denied"}
+    assert [item.key for item in ready_store.objects.all()] == ["attachments/1/locked.png"]
+
+
+def test_list_tells_key_size_etag_and_time(ready_store):
+    started_at = timezone.now().replace(microsecond=0)
+    ready_store.put_object(Key="attachments/1/a.png", Body=b"hello")
+
+    (item,) = storage.list_objects("attachments/")
+
+    assert item == storage.ListedObject(
+        key="attachments/1/a.png",
+        size_bytes=5,
+        etag=storage.inspect_object("attachments/1/a.png").etag,
+        modified_at=item.modified_at,
+    )
+    assert started_at <= item.modified_at <= timezone.now()
+
+
+def test_list_gives_what_is_under_the_prefix_in_the_order_of_keys(ready_store):
+    keys = [f"attachments/{letter}{letter}/é {letter}+&.png" for letter in "0af"]
+    for key in ["attachments-more/1", *reversed(keys), "pending/1"]:
+        ready_store.put_object(Key=key, Body=b"hello")
+
+    assert [item.key for item in storage.list_objects("attachments/")] == keys
+
+
+def test_list_gives_more_than_one_page(ready_store, store_calls):
+    keys = [f"pending/{number:04}" for number in range(1001)]
+    with ThreadPoolExecutor(8) as threads:
+        put = partial(ready_store.meta.client.put_object, Bucket=ready_store.name, Body=b"hello")
+        list(threads.map(lambda key: put(Key=key), keys))
+    store_calls()
+
+    assert [item.key for item in storage.list_objects("pending/")] == keys
+    assert store_calls() == ["ListObjectsV2"] * 2
+
+
+def test_list_of_an_empty_prefix(ready_store):
+    ready_store.put_object(Key="pending/1", Body=b"hello")
+
+    assert list(storage.list_objects("attachments/")) == []
+
+
+def test_list_of_a_missing_bucket(store):
+    with pytest.raises(StorageUnavailable):
+        list(storage.list_objects("attachments/"))
 
 
 def test_a_signed_download_reads_the_object(ready_store):
