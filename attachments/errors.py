@@ -173,6 +173,13 @@ class ChecksumMismatch(RejectedUpload):
     message = _("The SHA-256 of the file is not the declared one.")
 
 
+class ObjectMissing(RejectedUpload):
+    """It was ready once; ``reconcile_storage --mark-missing`` did not find its object."""
+
+    code = "object_missing"
+    message = _("The file is no longer in the storage.")
+
+
 class StorageUnavailable(Unavailable):
     """The store does not answer, or not as an S3 store does. The cause is chained and logged."""
 
@@ -181,5 +188,5 @@ class StorageUnavailable(Unavailable):
 
 
 REJECTIONS: dict[str, type[RejectedUpload]] = {
-    error.code: error for error in (ContentMismatch, SizeMismatch, ChecksumMismatch)
+    error.code: error for error in (ContentMismatch, SizeMismatch, ChecksumMismatch, ObjectMissing)
 }

@@ -130,6 +130,7 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
                 errors.ContentMismatch,
                 errors.SizeMismatch,
                 errors.ChecksumMismatch,
+                errors.ObjectMissing,
                 *_METADATA_ERRORS,
                 also=_MALFORMED,
             ),

@@ -8,6 +8,7 @@ from attachments.services.access import (
 )
 from attachments.services.confirm import confirm_upload
 from attachments.services.deletions import carry_out_after_commit, carry_out_deletions
+from attachments.services.findings import Finding, FindingKind
 from attachments.services.presign import Ticket, presign_upload
 from attachments.services.purge import (
     BATCH_SIZE,
@@ -16,10 +17,19 @@ from attachments.services.purge import (
     preview_purge,
     purge_attachments,
 )
+from attachments.services.reconcile import (
+    RECONCILE_GRACE,
+    ReconcileReport,
+    reconcile_storage,
+)
 
 __all__ = [
     "BATCH_SIZE",
+    "RECONCILE_GRACE",
+    "Finding",
+    "FindingKind",
     "PurgeReport",
+    "ReconcileReport",
     "Ticket",
     "carry_out_after_commit",
     "carry_out_deletions",
@@ -32,4 +42,5 @@ __all__ = [
     "presign_upload",
     "preview_purge",
     "purge_attachments",
+    "reconcile_storage",
 ]

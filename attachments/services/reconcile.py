@@ -1,0 +1,258 @@
+"""Reconcile: where rows and objects disagree, found in one pass over both.
+
+Rows come in the order of their ids and objects in the order of their keys, which begin with the
+ids: one merge, a page or two of each in memory. Both change meanwhile, so what looks wrong in the
+merge is a suspect only: the store and the database are asked again before it is called a finding.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain, islice
+from typing import TypeVar
+from uuid import UUID
+
+from django.utils import timezone
+
+from attachments import storage
+from attachments.conf import conf
+from attachments.errors import ObjectMissing
+from attachments.models import Attachment, ObjectDeletion
+from attachments.services.deletions import carry_out_deletions, note_deletions
+from attachments.services.findings import (
+    Finding,
+    FindingKind,
+    ReadyRow,
+    compare_checksum,
+    find_stray,
+    inspect_row,
+)
+
+# An object is named by its row before it is made: no unknown object is young, but for clocks that
+# differ and a POST that lands late.
+RECONCILE_GRACE = timedelta(hours=1)
+BATCH_SIZE = 1000
+THREADS = 16
+MAX_KEY_LENGTH = 512  # of notes; S3 itself takes 1024 bytes
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class ReconcileReport:
+    """How much was compared and what came of it."""
+
+    rows: int = 0
+    """Ready rows; the others need not have an object yet, or any more."""
+    objects: int = 0
+    findings: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
+    waiting: int = 0
+    """Objects without a row that a note says to delete: no disagreement."""
+    without_checksum: int = 0
+    """Objects that could not be checked, as their rows have no SHA-256."""
+    deleted: int = 0
+    marked: int = 0
+
+    @property
+    def finding_count(self) -> int:
+        return sum(self.findings.values())
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether rows and objects agree now: nothing was wrong, or all of it was mended."""
+        return self.finding_count == self.deleted + self.marked
+
+
+def reconcile_storage(
+    *,
+    grace: timedelta = RECONCILE_GRACE,
+    with_checksums: bool = False,
+    delete_unknown: bool = False,
+    mark_missing: bool = False,
+    on_finding: Callable[[Finding], None] = lambda finding: None,
+    on_progress: Callable[[int], None] = lambda count: None,
+) -> ReconcileReport:
+    """Compare every ready row with its object and every object with the rows; act if told to.
+
+    Objects younger than ``grace`` are not called unknown; ``with_checksums`` asks the store for
+    each SHA-256; ``delete_unknown`` deletes unknown objects, through notes; ``mark_missing``
+    rejects rows whose object is missing. ``on_finding`` is told of each finding, ``on_progress`` of
+    the rows that are done. Raises ``StorageUnavailable``: what was mended until then stays so.
+    """
+    report = ReconcileReport()
+    old = timezone.now() - grace
+    with ThreadPoolExecutor(THREADS) as threads:
+        search = _Search(report=report, threads=threads, with_checksums=with_checksums)
+        for findings in chain(
+            search.compare_published(old=old, on_progress=on_progress),
+            # A form that is still good may bring an object at any moment.
+            search.look_for_strays("pending/", old=old - conf.upload_expires_in),
+            search.look_for_strays("quarantine/", old=old - conf.upload_expires_in),
+        ):
+            for finding in findings:
+                report.findings[finding.kind] += 1
+                on_finding(finding)
+            if delete_unknown:
+                report.deleted += _delete_unknown(findings)
+            if mark_missing:
+                report.marked += _mark_missing(findings)
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Search:
+    """Gives findings in batches; the caller acts on each before the next is looked for."""
+
+    report: ReconcileReport
+    threads: ThreadPoolExecutor
+    """Asks the store about single objects. The database is asked in batches, by the caller."""
+    with_checksums: bool
+
+    def compare_published(
+        self, *, old: datetime, on_progress: Callable[[int], None]
+    ) -> Iterator[list[Finding]]:
+        items = chain.from_iterable(self._list_pages("attachments/"))
+        for pairs in _split(_join(_read_rows(), items)):
+            rows = [row for row, item in pairs if row]
+            lone_items = [item for row, item in pairs if item and not row]
+            both = [(row, item) for row, item in pairs if row and item]
+            self.report.rows += len(rows)
+            self.report.objects += len(both) + len(lone_items)
+            suspects = [row for row, item in pairs if row and not item]
+            suspects += [row for row, item in both if row.size_bytes != item.size_bytes]
+            findings = self._ask(inspect_row, suspects)
+            if self.with_checksums:
+                findings += self._compare_checksums(both)
+            yield _drop_gone_rows(findings)
+            yield self._judge_strays([item for item in lone_items if item.modified_at < old])
+            on_progress(len(rows))
+
+    def look_for_strays(self, prefix: str, *, old: datetime) -> Iterator[list[Finding]]:
+        for items in self._list_pages(prefix):
+            self.report.objects += len(items)
+            yield self._judge_strays([item for item in items if item.modified_at < old])
+
+    def _list_pages(self, prefix: str) -> Iterator[list[storage.ListedObject]]:
+        """The objects under a prefix; the store makes the next page while one is worked on."""
+        pages = _split(storage.list_objects(prefix))
+        next_page: Future[list[storage.ListedObject]] = self.threads.submit(next, pages, [])
+        while page := next_page.result():
+            next_page = self.threads.submit(next, pages, [])
+            yield page
+
+    def _compare_checksums(
+        self, pairs: list[tuple[ReadyRow, storage.ListedObject]]
+    ) -> list[Finding]:
+        known = [
+            (row, item)
+            for row, item in pairs
+            if row.checksum_sha256 and row.size_bytes == item.size_bytes
+        ]
+        self.report.without_checksum += sum(not row.checksum_sha256 for row, _item in pairs)
+        return self._ask(compare_checksum, known)
+
+    def _judge_strays(self, items: list[storage.ListedObject]) -> list[Finding]:
+        """Those that no row knows, that no note waits for, and that are still there.
+
+        In this order: a row that goes leaves a note, and a note that goes leaves no object.
+        """
+        if not items:
+            return []
+        keys = {item.key for item in items}
+        keys -= _find_named_by_rows(keys)
+        noted = set(
+            ObjectDeletion.objects.filter(key__in=keys).values_list("key", flat=True).distinct()
+        )
+        self.report.waiting += len(noted)
+        return self._ask(find_stray, sorted(keys - noted))
+
+    def _ask(self, judge: Callable[[T], Finding | None], things: list[T]) -> list[Finding]:
+        return [finding for finding in self.threads.map(judge, things) if finding]
+
+
+def _read_rows() -> Iterator[ReadyRow]:
+    """All ready rows by id, each batch by a query of its own: no snapshot is held open."""
+    rows = (
+        Attachment.objects.ready()
+        .order_by("pk")
+        .values_list("pk", "storage_key", "size_bytes", "checksum_sha256")
+    )
+    batch = [ReadyRow(*values) for values in rows[:BATCH_SIZE]]
+    while batch:
+        yield from batch
+        batch = [ReadyRow(*values) for values in rows.filter(pk__gt=batch[-1].pk)[:BATCH_SIZE]]
+
+
+def _join(
+    rows: Iterator[ReadyRow], items: Iterator[storage.ListedObject]
+) -> Iterator[tuple[ReadyRow | None, storage.ListedObject | None]]:
+    """The full outer join of two streams by key."""
+    row, item = next(rows, None), next(items, None)
+    while row or item:
+        if item is None or (row and row.key < item.key):
+            yield row, None
+            row = next(rows, None)
+        elif row is None or item.key < row.key:
+            yield None, item
+            item = next(items, None)
+        else:
+            yield row, item
+            row, item = next(rows, None), next(items, None)
+
+
+def _split(things: Iterator[T]) -> Iterator[list[T]]:
+    while batch := list(islice(things, BATCH_SIZE)):
+        yield batch
+
+
+def _drop_gone_rows(findings: list[Finding]) -> list[Finding]:
+    """Without rows that were deleted since they were read, which took their objects along."""
+    if not findings:
+        return []
+    rows = Attachment.objects.ready().filter(pk__in=[item.attachment_id for item in findings])
+    ready = set(rows.values_list("pk", flat=True))
+    return [finding for finding in findings if finding.attachment_id in ready]
+
+
+def _find_named_by_rows(keys: Iterable[str]) -> set[str]:
+    """Those of ``keys`` that a row names, whatever its status, or that its upload may pass by."""
+    ids = {pk for key in keys if (pk := _parse_id(key))}
+    rows = Attachment.objects.filter(pk__in=ids).values_list("pk", "storage_key")
+    return {key for pk, name in rows for key in (name, f"pending/{pk}", f"quarantine/{pk}")}
+
+
+def _parse_id(key: str) -> UUID | None:
+    try:
+        return UUID(key.split("/")[1])
+    except ValueError:
+        return None
+
+
+def _delete_unknown(findings: list[Finding]) -> int:
+    """Delete the objects that no row knows; what the store refuses waits in its note.
+
+    A key that is too long for a note is none of ours and left to people.
+    """
+    unknown = [item.key for item in findings if item.kind == FindingKind.UNKNOWN_OBJECT]
+    keys = [key for key in unknown if len(key) <= MAX_KEY_LENGTH]
+    if not keys:
+        return 0
+    note_deletions(keys)
+    carry_out_deletions()
+    return len(keys) - ObjectDeletion.objects.filter(key__in=keys).count()
+
+
+def _mark_missing(findings: list[Finding]) -> int:
+    """Reject the rows whose object is missing, unless they were deleted meanwhile."""
+    missing = [item for item in findings if item.kind == FindingKind.MISSING_OBJECT]
+    if not missing:
+        return 0
+    return (
+        Attachment.objects.ready()
+        .filter(pk__in=[pk for item in missing if (pk := item.attachment_id)])
+        .update(
+            status=Attachment.Status.REJECTED,
+            error={"code": ObjectMissing.code, "params": {}},
+        )
+    )
