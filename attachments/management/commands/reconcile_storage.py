@@ -1,0 +1,159 @@
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import InterfaceError, OperationalError
+from django.template.defaultfilters import filesizeformat
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from attachments import services
+from attachments.errors import StorageUnavailable
+from attachments.management.terminal import (
+    parse_count,
+    parse_duration,
+    print_table,
+    show_progress,
+)
+from attachments.models import Attachment
+from attachments.services import Finding, FindingKind, ReconcileReport
+
+COULD_NOT_RUN = 2
+
+
+class Command(BaseCommand):
+    help = (
+        "Compare the rows with the objects in the store, both ways. Safe to run at any time. Exit "
+        "status: 0 if they agree, or do so now because everything found was mended; 1 if "
+        "something is wrong; 2 if the store or the database did not answer."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--grace",
+            type=parse_duration,
+            default=services.RECONCILE_GRACE,
+            help="how old an object must be to be called unknown, as 1h or 2d (default: 1h)",
+        )
+        parser.add_argument(
+            "--checksums",
+            action="store_true",
+            help="compare each SHA-256 too: a call per object, and all bytes if the store "
+            "keeps no digests",
+        )
+        parser.add_argument(
+            "--delete-unknown", action="store_true", help="delete objects that no row knows"
+        )
+        parser.add_argument(
+            "--mark-missing",
+            action="store_true",
+            help="set rows whose object is missing to rejected, with the error object_missing",
+        )
+        parser.add_argument(
+            "--limit",
+            type=parse_count,
+            default=100,
+            help="findings to show in the table; JSON has them all (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="print a line of JSON for each finding as it is found, then one of the summary",
+        )
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help="do not ask before acting",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self._confirm(options)
+        shown: list[Finding] = []
+
+        def show(finding: Finding) -> None:
+            if options["json"]:
+                self._write_line(asdict(finding))
+            elif len(shown) < options["limit"]:
+                shown.append(finding)
+
+        try:
+            report = self._reconcile(options, show)
+        except StorageUnavailable as error:
+            message = f"{error.detail} ({error.__cause__})"
+            raise CommandError(message, returncode=COULD_NOT_RUN) from error
+        except (OperationalError, InterfaceError) as error:
+            message = _("The database is not available. (%s)") % error
+            raise CommandError(message, returncode=COULD_NOT_RUN) from error
+        if options["json"]:
+            self._write_line({"kind": "summary", **asdict(report), "is_clean": report.is_clean})
+        else:
+            self._print(report, shown)
+        if not report.is_clean:
+            sys.exit(1)
+
+    def _confirm(self, options: dict[str, Any]) -> None:
+        """Ask who sits at a terminal: a wrong bucket or an old database makes everything wrong."""
+        if not (options["interactive"] and sys.stdin.isatty()):
+            return
+        if options["delete_unknown"]:
+            self._ask(
+                _(
+                    "Objects that no row knows will be deleted for good. If the database was lost "
+                    "in part, they are all that is left of those files."
+                )
+            )
+        if options["mark_missing"]:
+            self._ask(_("Rows whose object is missing will be rejected, and purged later."))
+
+    def _ask(self, warning: str) -> None:
+        answer = input(f"{warning}\n{_('Continue?')} [yes/no] ")
+        if answer.strip().lower() != "yes":
+            raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
+
+    def _reconcile(self, options: dict[str, Any], show: Any) -> ReconcileReport:
+        total = Attachment.objects.ready().count()
+        with show_progress(_("Comparing"), total=total, is_hidden=options["json"]) as on_progress:
+            return services.reconcile_storage(
+                grace=options["grace"],
+                with_checksums=options["checksums"],
+                delete_unknown=options["delete_unknown"],
+                mark_missing=options["mark_missing"],
+                on_finding=show,
+                on_progress=on_progress,
+            )
+
+    def _write_line(self, fields: dict[str, Any]) -> None:
+        self.stdout.write(json.dumps(fields, cls=DjangoJSONEncoder))
+        self.stdout.flush()
+
+    def _print(self, report: ReconcileReport, shown: list[Finding]) -> None:
+        rows = [
+            [_("Rows compared"), report.rows],
+            [_("Objects compared"), report.objects],
+            *([capfirst(kind.label), report.findings[kind]] for kind in FindingKind),
+            [_("Objects that wait to be deleted"), report.waiting],
+            [_("Rows without a SHA-256 to compare"), report.without_checksum],
+            [_("Objects deleted"), report.deleted],
+            [_("Rows marked as rejected"), report.marked],
+        ]
+        print_table(self.stdout, [_("What"), _("How many")], rows)
+        if not shown:
+            return
+        columns = [_("Kind"), _("Key"), _("Size"), _("Expected"), _("Found")]
+        print_table(self.stdout, columns, [self._describe(finding) for finding in shown])
+        if (hidden := report.finding_count - len(shown)) > 0:
+            self.stdout.write(_("… and %s more; --limit shows more of them.") % hidden)
+
+    def _describe(self, finding: Finding) -> list[str]:
+        return [
+            finding.kind.value,
+            finding.key,
+            "" if finding.size_bytes is None else filesizeformat(finding.size_bytes),
+            "" if finding.expected is None else str(finding.expected),
+            "" if finding.found is None else str(finding.found),
+        ]
