@@ -5,7 +5,6 @@ Both read the same objects, turn by turn in one process, so that they meet the s
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from statistics import median
 
 from rich.console import Console
 from rich.table import Table
+
+from tests.benchmarks.memory import measure_peak_mb
 
 LEAST_RATIO = 0.8
 MOST_GROWTH_MB = 30
@@ -70,7 +71,7 @@ def run_worker(count: int) -> int:
     for _ in range(ROUNDS):
         listings.append(measure(list_bare))
         reconciles.append(measure(reconcile))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = measure_peak_mb()
     ratio = median(bare / ours for bare, ours in zip(listings, reconciles, strict=True))
     result = {"count": count, "listings": listings, "reconciles": reconciles, "ratio": ratio}
     print(json.dumps({**result, "peak_mb": peak}))
