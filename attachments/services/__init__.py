@@ -6,6 +6,12 @@ from attachments.services.access import (
     get_download_url,
     link_attachments,
 )
+from attachments.services.bulk import (
+    Extent,
+    delete_attachments,
+    measure_attachments,
+    retry_deletions,
+)
 from attachments.services.confirm import confirm_upload
 from attachments.services.deletions import carry_out_after_commit, carry_out_deletions
 from attachments.services.findings import Finding, FindingKind
@@ -26,6 +32,7 @@ from attachments.services.reconcile import (
 __all__ = [
     "BATCH_SIZE",
     "RECONCILE_GRACE",
+    "Extent",
     "Finding",
     "FindingKind",
     "PurgeReport",
@@ -36,11 +43,14 @@ __all__ = [
     "confirm_upload",
     "count_purgeable",
     "delete_attachment",
+    "delete_attachments",
     "get_attachment",
     "get_download_url",
     "link_attachments",
+    "measure_attachments",
     "presign_upload",
     "preview_purge",
     "purge_attachments",
     "reconcile_storage",
+    "retry_deletions",
 ]
