@@ -1,12 +1,112 @@
+"""What staff see and do in the admin, by HTTP and on the real servers."""
+
+import csv
+import io
+import re
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from urllib.parse import urlencode
+
 import pytest
+import requests
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
+
+from attachments import storage
+from attachments.admin import pages
+from attachments.errors import StorageUnavailable
+from attachments.models import Attachment, ObjectDeletion
 
 pytestmark = pytest.mark.django_db
+
+LIST = "/admin/attachments/attachment/"
+NOTES = "/admin/attachments/objectdeletion/"
 
 
 @pytest.fixture
 def admin(client, django_user_model):
     client.force_login(django_user_model.objects.create_superuser("root"))
     return client
+
+
+@pytest.fixture
+def sign_in(client, staff_user):
+    """Sign in as staff with these permissions and no others."""
+
+    def sign(*codenames):
+        staff_user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(staff_user)
+        return client
+
+    return sign
+
+
+def make_rows(user, count=1, **facts):
+    """Rows without objects, for pages that only look; the first is the newest."""
+    now = timezone.now()
+    defaults = {"content_type": "image/png", "size_bytes": 10, "status": "ready"}
+    return Attachment.objects.bulk_create(
+        Attachment(
+            user=user,
+            expires_at=now,
+            storage_key=f"attachments/{number}/x.png",
+            **{
+                "filename": f"file-{number}.png",
+                "created_at": now - timedelta(minutes=number),
+                **defaults,
+                **facts,
+            },
+        )
+        for number in range(count)
+    )
+
+
+def list_shown(admin, query=""):
+    """The filenames of a page, from top to bottom."""
+    answer = admin.get(LIST + query)
+    assert answer.status_code == 200
+    return [row.filename for row in answer.context["cl"].result_list]
+
+
+def choose(admin, action, rows, query="", **fields):
+    data = {"action": action, "index": "0", "_selected_action": [row.pk for row in rows]}
+    return admin.post(LIST + query, {**data, **fields})
+
+
+class FormReader(HTMLParser):
+    """The hidden fields of a page, as a browser would send them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.fields = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == "input" and attrs.get("type") == "hidden":
+            self.fields.setdefault(attrs["name"], []).append(attrs.get("value", ""))
+
+
+def confirm(admin, page, query=""):
+    fields = FormReader(page.content.decode()).fields
+    fields.pop("csrfmiddlewaretoken", None)
+    return admin.post(LIST + query, fields)
+
+
+def list_messages(answer):
+    return [str(message) for message in get_messages(answer.wsgi_request)]
+
+
+def list_keys(bucket):
+    return {item.key for item in bucket.objects.all()}
+
+
+# Looking
 
 
 def test_staff_look(admin, user, attachment_of):
@@ -32,3 +132,668 @@ def test_only_staff(client, user):
     client.force_login(user)
 
     assert client.get("/admin/attachments/attachment/").status_code == 302
+
+
+def test_the_list_tells_what_people_ask_for(admin, user, message_of):
+    message = message_of(user)
+    long_ago = timezone.now() - timedelta(hours=3, minutes=5)
+    make_rows(
+        user,
+        filename="a.mp4",
+        content_type="video/mp4",
+        size_bytes=5 * 2**20,
+        message=message,
+        created_at=long_ago,
+    )
+
+    page = admin.get(LIST).content.decode()
+
+    assert "5.0\xa0MB" in page
+    assert "video/mp4" in page
+    assert '<span class="attachment-status attachment-ready">ready</span>' in page
+    assert f'<a href="/admin/messaging/message/{message.pk}/change/">#{message.pk}</a>' in page
+    assert f'<a href="/admin/auth/user/{user.pk}/change/">alice</a>' in page
+    assert re.search(r'<time datetime="[^"]+" title="[^"]+">3\xa0hours</time>', page)
+    assert 'aria-label="Video"' in page
+
+
+def test_small_ready_images_are_their_own_thumbnails(admin, user):
+    (small,) = make_rows(user, filename="small.png")
+    make_rows(user, filename="large.png", size_bytes=2**20 + 1)
+    make_rows(user, filename="pending.png", status="pending")
+
+    page = admin.get(LIST).content.decode()
+
+    assert re.findall(r'<img class="attachment-thumbnail" src="([^"]+)" alt="([^"]+)"', page) == [
+        (storage.get_public_url(small.key), "small.png")
+    ]
+
+
+def test_the_detail_tells_every_fact(admin, user, attachment_of, message_of, samples):
+    message = message_of(user)
+    checksum = "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg="
+    attachment = attachment_of(user, message_id=message.pk, metadata={"подпись": ["кот"]})
+    Attachment.objects.update(checksum_sha256=checksum)
+
+    page = admin.get(f"{LIST}{attachment.pk}/change/").content.decode()
+
+    url = storage.get_public_url(attachment.key)
+    assert requests.get(url, timeout=10).content == samples["image/png"]
+    assert f'<img class="attachment-preview" src="{url}"' in page
+    assert f'href="{url}"' in page
+    assert "&quot;подпись&quot;: [\n    &quot;кот&quot;" in page
+    assert checksum in page
+    assert "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" in page
+    assert f'conversation <a href="/admin/messaging/conversation/{message.conversation_id}' in page
+    assert f"{attachment.size_bytes:,} bytes" in page
+
+
+@pytest.mark.parametrize(
+    ("content_type", "element"),
+    [
+        ("video/mp4", "<video "),
+        ("audio/mpeg", "<audio "),
+        ("application/pdf", "<object "),
+        ("application/zip", "Browsers do not show files of this type."),
+    ],
+)
+def test_each_kind_has_its_preview(admin, user, content_type, element):
+    (row,) = make_rows(user, content_type=content_type)
+
+    assert element in admin.get(f"{LIST}{row.pk}/change/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"status": "pending"}, "Waits for the file"),
+        ({"status": "verifying", "lease_expires_at": timezone.now()}, "another confirm may take"),
+        ({"status": "scanning"}, "Waits for the virus scanner."),
+        (
+            {
+                "status": "rejected",
+                "error": {"code": "content_mismatch", "params": {"declared": "image/png"}},
+            },
+            "The content is not image/png. (content_mismatch)",
+        ),
+    ],
+)
+def test_the_detail_explains_what_is_not_ready(admin, user, facts, text):
+    (row,) = make_rows(user, **facts)
+
+    page = admin.get(f"{LIST}{row.pk}/change/").content.decode()
+
+    assert text in page
+    assert "There is nothing to show until the file is ready." in page
+
+
+@pytest.mark.parametrize("address", ["", "{pk}/change/", "{pk}/delete/"])
+def test_a_filename_is_never_markup(admin, user, address):
+    (row,) = make_rows(
+        user, filename="<script>alert(1)</script>.png", metadata={"a": "<script>alert(2)</script>"}
+    )
+
+    page = admin.get(LIST + address.format(pk=row.pk)).content.decode()
+
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
+
+
+def test_pages_need_no_inline_script_and_no_style(admin, user):
+    (row,) = make_rows(user)
+
+    for address in (LIST, f"{LIST}{row.pk}/change/", f"{LIST}purge/"):
+        page = admin.get(address).content.decode()
+        assert not re.search(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>", page)
+        assert not re.search(r'\son\w+="|\sstyle="', page)
+
+
+# Pages
+
+
+def test_pages_show_each_row_once_there_and_back(admin, user, monkeypatch):
+    monkeypatch.setattr(pages.AttachmentAdmin, "list_per_page", 4)
+    same_moment = make_rows(user, 6, created_at=timezone.now() - timedelta(days=1))
+    make_rows(user, 4)
+    names = [row.filename for row in Attachment.objects.order_by("-created_at", "-pk")]
+    assert len(same_moment) + 4 == len(names)
+
+    there, back, query = [], [], ""
+    while True:
+        there.append(list_shown(admin, query))
+        changelist = admin.get(LIST + query).context["cl"]
+        if not changelist.older_link:
+            break
+        query = changelist.older_link
+    while changelist.newer_link:
+        changelist = admin.get(LIST + changelist.newer_link).context["cl"]
+        back.append([row.filename for row in changelist.result_list])
+
+    assert there == [names[:4], names[4:8], names[8:]]
+    assert back == [names[4:8], names[:4]]
+
+
+def test_pages_keep_the_filters(admin, user, monkeypatch):
+    monkeypatch.setattr(pages.AttachmentAdmin, "list_per_page", 1)
+    make_rows(user, 2, content_type="audio/ogg", filename="song")
+    make_rows(user, 2)
+
+    changelist = admin.get(f"{LIST}?kind=audio&q=song").context["cl"]
+
+    assert "kind=audio" in changelist.older_link
+    assert list_shown(admin, changelist.older_link) == ["song"]
+    assert not admin.get(LIST + changelist.older_link).context["cl"].older_link
+
+
+@pytest.mark.parametrize("position", ["older.", "older.x~y", "9", "older.2026-01-01~1~2", "~"])
+def test_a_position_that_is_none_leads_to_the_first_page(admin, user, position):
+    answer = admin.get(LIST, {"p": position})
+
+    assert (answer.status_code, answer.url) == (302, f"{LIST}?e=1")
+
+
+def test_nothing_is_counted_or_skipped(admin, user, monkeypatch):
+    monkeypatch.setattr(pages.AttachmentAdmin, "list_per_page", 5)
+    make_rows(user, 12)
+    older = admin.get(LIST).context["cl"].older_link
+
+    with CaptureQueriesContext(connection) as queries:
+        admin.get(LIST + older)
+
+    sql = [query["sql"] for query in queries if '"attachments"' in query["sql"]]
+    assert len(sql) == 2  # the page, and the first and last date
+    assert not [text for text in sql if "COUNT(" in text or "OFFSET" in text]
+
+
+@pytest.mark.parametrize("query", ["", "?q=file", "?q=alice", "?linked=no&kind=image"])
+def test_a_page_costs_as_many_queries_whatever_is_on_it(admin, user, message_of, query):
+    counts = []
+    for count in (10, 50):
+        make_rows(user, count)
+        with CaptureQueriesContext(connection) as queries:
+            assert len(list_shown(admin, query)) >= count
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1] <= 5
+
+
+# Filters
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("?status__exact=pending", {"pending"}),
+        ("?status__exact=rejected", {"rejected"}),
+        ("?kind=image", {"image", "pending", "rejected", "linked"}),
+        ("?kind=video", {"video"}),
+        ("?kind=audio", {"audio"}),
+        ("?kind=document", {"pdf", "text"}),
+        ("?kind=other", {"font"}),
+        ("?kind=nonsense", ...),
+        ("?size=0", {"image", "pending", "rejected", "linked", "text", "font"}),
+        ("?size=102400", {"pdf"}),
+        ("?size=1048576", {"audio"}),
+        ("?size=10485760", set()),
+        ("?size=104857600", {"video"}),
+        ("?size=nonsense", ...),
+        ("?linked=yes", {"linked"}),
+        ("?linked=no", {"image", "video", "audio", "pdf", "text", "font"}),
+        ("?created_at__year=2024", {"font"}),
+        ("?created_at__year=2024&created_at__month=2", {"font"}),
+        ("?created_at__year=2024&created_at__month=2&created_at__day=28", set()),
+        (
+            "?created_at__gte=2025-01-01+00%3A00%3A00%2B00%3A00",
+            {"image", "video", "audio", "pdf", "text", "pending", "rejected", "linked"},
+        ),
+    ],
+)
+def test_filters(admin, user, message_of, query, shown):
+    make_rows(user, filename="image")
+    make_rows(user, filename="pending", status="pending", size_bytes=9)
+    make_rows(user, filename="rejected", status="rejected")
+    make_rows(user, filename="linked", message=message_of(user))
+    make_rows(user, filename="video", content_type="video/mp4", size_bytes=100 * 2**20)
+    make_rows(user, filename="audio", content_type="audio/ogg", size_bytes=10 * 2**20 - 1)
+    make_rows(user, filename="pdf", content_type="application/pdf", size_bytes=100 * 2**10)
+    make_rows(user, filename="text", content_type="text/csv", size_bytes=100 * 2**10 - 1)
+    make_rows(
+        user,
+        filename="font",
+        content_type="font/woff2",
+        created_at=datetime(2024, 2, 29, 12, tzinfo=UTC),
+    )
+    everything = set(Attachment.objects.values_list("filename", flat=True))
+
+    assert set(list_shown(admin, query)) == (everything if shown is ... else shown)
+
+
+def test_dates_lead_from_years_to_days(admin, user):
+    make_rows(user, created_at=datetime(2024, 2, 28, 12, tzinfo=UTC))
+    make_rows(user, created_at=datetime(2025, 1, 2, 12, tzinfo=UTC))
+
+    def get_links(query):
+        return admin.get(LIST + query).context["cl"].date_links
+
+    years = get_links("")
+    months = get_links(years["choices"][0]["link"])
+    days = get_links(months["choices"][0]["link"])
+    day = get_links(days["choices"][0]["link"])
+
+    assert [choice["title"] for choice in years["choices"]] == ["2024", "2025"]
+    assert years["back"] is None
+    assert [choice["title"] for choice in months["choices"]][:2] == ["February 2024", "March 2024"]
+    assert len(months["choices"]) == 11
+    assert months["back"]["title"] == "All dates"
+    assert [choice["title"] for choice in days["choices"]] == ["February 28", "February 29"]
+    assert [choice["title"] for choice in day["choices"]] == ["February 28"]
+    assert day["back"]["title"] == "February 2024"
+    assert len(list_shown(admin, days["choices"][0]["link"])) == 1
+
+
+def test_dates_begin_with_what_all_rows_share(admin, user):
+    make_rows(user, created_at=datetime(2024, 2, 28, 12, tzinfo=UTC))
+    make_rows(user, created_at=datetime(2024, 2, 29, 12, tzinfo=UTC))
+
+    choices = admin.get(LIST).context["cl"].date_links["choices"]
+
+    assert [choice["title"] for choice in choices] == ["February 28", "February 29"]
+
+
+@pytest.mark.parametrize(
+    "query", ["?created_at__year=x", "?created_at__year=2024&created_at__month=77"]
+)
+def test_a_date_that_is_none_leads_to_the_first_page(admin, user, query):
+    make_rows(user)
+
+    assert admin.get(LIST + query).status_code == 302
+
+
+# Search
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        "Отчёт",
+        "отчёт за",
+        "100%_",
+        "  bob ",
+        "bo",
+        "{id}",
+        "{hex}",
+        "{HEX}",
+        "pending/{id}",
+        "attachments/{id}/name.pdf",
+    ],
+)
+def test_search(admin, user, other_user, term):
+    (wanted,) = make_rows(other_user, filename="Отчёт за год.pdf")
+    if term == "100%_":
+        Attachment.objects.update(filename="100%_sure.pdf")
+    make_rows(user, filename="1000 sure.pdf")
+    term = term.format(id=wanted.pk, hex=wanted.pk.hex, HEX=wanted.pk.hex.upper())
+
+    answer = admin.get(f"{LIST}?{urlencode({'q': term})}")
+
+    assert [row.pk for row in answer.context["cl"].result_list] == [wanted.pk]
+
+
+@pytest.mark.parametrize("query", ["?q=ile-0", "?q=" + "0" * 32, "?q=%25"])
+def test_search_that_finds_nothing(admin, user, query):
+    make_rows(user)
+
+    assert list_shown(admin, query) == []
+
+
+def test_a_search_that_no_database_takes_is_refused(admin, user):
+    make_rows(user)
+
+    answer = admin.get(f"{LIST}?q=nul%00")
+
+    assert list_messages(answer) == ["Null characters are not allowed."]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="the index is PostgreSQL's")
+def test_search_is_served_by_an_index(user):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    plan = Attachment.objects.filter(filename__istartswith="IMG_").order_by().explain()
+
+    assert "attachments_filename" in plan
+
+
+# Permissions
+
+
+@pytest.mark.parametrize(
+    ("codenames", "statuses", "actions"),
+    [
+        ((), (403, 403, 403, 403), set()),
+        (("view_attachment",), (200, 200, 403, 403), {"download_links"}),
+        (("delete_attachment",), (403, 403, 200, 200), set()),
+        (
+            ("view_attachment", "delete_attachment"),
+            (200, 200, 200, 200),
+            {"delete_selected", "download_links"},
+        ),
+        (("change_attachment", "add_attachment"), (200, 200, 403, 403), {"download_links"}),
+    ],
+)
+def test_permissions(sign_in, user, codenames, statuses, actions):
+    (row,) = make_rows(user)
+    client = sign_in(*codenames)
+
+    answers = [
+        client.get(LIST + address)
+        for address in ("", f"{row.pk}/change/", f"{row.pk}/delete/", "purge/")
+    ]
+
+    assert tuple(answer.status_code for answer in answers) == statuses
+    if answers[0].status_code == 200:
+        offered = {name for name, _ in answers[0].context["action_form"].fields["action"].choices}
+        assert offered - {""} == actions
+        assert ("purge/" in answers[0].content.decode()) == ("delete_selected" in actions)
+
+
+def test_without_the_permission_nothing_is_deleted_or_purged(sign_in, user):
+    rows = make_rows(user)
+    client = sign_in("view_attachment")
+
+    choose(client, "delete_selected", rows, post="yes")
+
+    assert client.post(f"{LIST}{rows[0].pk}/delete/", {"post": "yes"}).status_code == 403
+    assert client.post(f"{LIST}purge/").status_code == 403
+    assert Attachment.objects.count() == 1
+    assert not DBTaskResult.objects.exists()
+
+
+def test_links_lead_only_where_the_viewer_may_go(sign_in, user, message_of):
+    message = message_of(user)
+    (row,) = make_rows(user, message=message)
+    client = sign_in("view_attachment")
+
+    page = (
+        client.get(LIST).content.decode() + client.get(f"{LIST}{row.pk}/change/").content.decode()
+    )
+
+    assert "/admin/auth/user/" not in page
+    assert "/admin/messaging/" not in page
+    assert f"#{message.pk}" in page
+    assert "alice" in page
+
+
+# Deleting
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleting_asks_and_tells_and_takes_the_objects(admin, user, attachment_of, upload, bucket):
+    doomed = [attachment_of(user), attachment_of(user)]
+    kept = attachment_of(user)
+    upload(user, content=None, size_bytes=1000)
+    doomed.append(Attachment.objects.get(status="pending"))
+
+    page = choose(admin, "delete_selected", doomed)
+    assert Attachment.objects.count() == 4
+    answer = confirm(admin, page)
+
+    assert [*page.context["model_count"]] == [
+        ("attachments", 3),
+        ("objects in the store", 2),
+        ("size", f"{2 * doomed[0].size_bytes / 1024:.1f}\xa0KB"),
+    ]
+    assert list_messages(answer) == ["Deleted 3 attachments."]
+    assert list(Attachment.objects.all()) == [kept]
+    assert kept.key in list_keys(bucket)
+    assert not {row.key for row in doomed} & list_keys(bucket)
+    assert not ObjectDeletion.objects.exists()
+    assert sorted(LogEntry.objects.values_list("object_id", flat=True)) == sorted(
+        str(row.pk) for row in doomed
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleting_one_tells_its_size_and_takes_its_object(admin, user, attachment_of, bucket):
+    attachment = attachment_of(user)
+
+    page = admin.get(f"{LIST}{attachment.pk}/delete/")
+    admin.post(f"{LIST}{attachment.pk}/delete/", {"post": "yes"})
+
+    assert dict(page.context["model_count"])["objects in the store"] == 1
+    assert not Attachment.objects.exists()
+    assert attachment.key not in list_keys(bucket)
+
+
+def test_all_that_match_are_deleted_and_nothing_that_came_later(admin, user, monkeypatch):
+    monkeypatch.setattr(pages.AttachmentAdmin, "list_per_page", 2)
+    rows = make_rows(user, 5, content_type="audio/ogg")
+    make_rows(user, 2, filename="another")
+    query = "?kind=audio"
+
+    page = choose(admin, "delete_selected", rows[:2], query, select_across="1")
+    make_rows(user, filename="later", content_type="audio/ogg", created_at=timezone.now())
+    confirm(admin, page, query)
+
+    assert dict(page.context["model_count"])["attachments"] == 5
+    assert sorted(Attachment.objects.values_list("filename", flat=True)) == [
+        "another",
+        "another",
+        "later",
+    ]
+
+
+def test_deleting_thousands_costs_no_more_queries(admin, user, monkeypatch):
+    monkeypatch.setattr(pages, "MAX_LOGGED", 5)
+    counts = []
+    for count in (20, 2000):
+        rows = make_rows(user, count)
+        with CaptureQueriesContext(connection) as queries:
+            confirm(admin, choose(admin, "delete_selected", rows[:1], select_across="1"))
+        counts.append(len(queries))
+        assert not Attachment.objects.exists()
+
+    assert counts[0] == counts[1]
+    assert LogEntry.objects.values_list("object_repr", flat=True)[0].startswith(
+        "2000 attachments, "
+    )
+
+
+# Links
+
+
+def test_links_as_csv(admin, user, django_user_model):
+    (ready,) = make_rows(user, filename='Кот, "Мурка".png')
+    formula = django_user_model.objects.create_user("@SUM(A1)")
+    (pending,) = make_rows(
+        formula, filename="=HYPERLINK(1)", status="pending", size_bytes=None,
+        created_at=timezone.now() - timedelta(days=1),
+    )  # fmt: skip
+
+    answer = choose(admin, "download_links", [ready, pending])
+
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    assert re.fullmatch(
+        r'attachment; filename="attachments-[\d-]+\.csv"', answer["Content-Disposition"]
+    )
+    assert list(csv.reader(io.StringIO(text))) == [
+        ["id", "filename", "size_bytes", "content_type", "owner", "link"],
+        [
+            str(ready.pk),
+            ready.filename,
+            "10",
+            "image/png",
+            "alice",
+            storage.get_public_url(ready.key),
+        ],
+        [str(pending.pk), "'=HYPERLINK(1)", "", "image/png", "'@SUM(A1)", ""],
+    ]
+
+
+# Purging
+
+
+def test_a_purge_is_told_of_and_left_to_a_worker(admin, user):
+    make_rows(user, 3, created_at=timezone.now() - timedelta(days=8), size_bytes=2**20)
+
+    page = admin.get(f"{LIST}purge/").content.decode()
+    answer = admin.post(f"{LIST}purge/")
+
+    task = DBTaskResult.objects.get()
+    assert "Orphans, on no message: 3" in page
+    assert "3.0\xa0MB" in page
+    assert task.task_path == "attachments.tasks.purge_orphans"
+    assert (answer.status_code, answer.url) == (302, LIST)
+    assert list_messages(answer) == [f"A worker purges as soon as it is free. Task: {task.id}."]
+    assert Attachment.objects.count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_host_without_workers_purges_at_once(admin, user, bucket, settings):
+    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+    make_rows(user, 3, created_at=timezone.now() - timedelta(days=8))
+
+    answer = admin.post(f"{LIST}purge/")
+
+    assert list_messages(answer) == ["Purged."]
+    assert not Attachment.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_purge_that_fails_says_so(admin, user, monkeypatch, settings):
+    def fail():
+        raise StorageUnavailable from ConnectionError("no route to the store")
+
+    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+    monkeypatch.setattr(storage, "ping_bucket", fail)
+    make_rows(user, 3, created_at=timezone.now() - timedelta(days=8))
+
+    answer = admin.post(f"{LIST}purge/")
+
+    assert [text.startswith("The purge failed.") for text in list_messages(answer)] == [True]
+    assert Attachment.objects.count() == 3
+
+
+# Waiting deletions
+
+
+def test_waiting_deletions_are_only_looked_at(admin):
+    note = ObjectDeletion.objects.create(key="a/b", attempts=2, last_error="AccessDenied: locked")
+
+    page = admin.get(NOTES).content.decode()
+
+    assert "a/b" in page
+    assert "AccessDenied: locked" in page
+    assert admin.get(f"{NOTES}{note.pk}/change/").status_code == 200
+    assert admin.get(f"{NOTES}{note.pk}/delete/").status_code == 403
+    assert admin.post(f"{NOTES}{note.pk}/change/", {"key": "c"}).status_code == 403
+
+
+def retry(client, notes):
+    data = {"action": "retry_deletions", "_selected_action": [note.pk for note in notes]}
+    return client.post(NOTES, {**data, "index": "0"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deletion_is_tried_again_now(admin, bucket):
+    later = timezone.now() + timedelta(hours=1)
+    for key in ("attachments/a/b", "attachments/c/d"):
+        bucket.put_object(Key=key, Body=b"x")
+    tried = ObjectDeletion.objects.create(key="attachments/a/b", attempts=1, due_at=later)
+    leased = ObjectDeletion.objects.create(key="attachments/c/d", due_at=later)
+
+    answer = retry(admin, [tried, leased])
+
+    assert list_messages(answer) == ["Deleted 1 object."]
+    assert list(ObjectDeletion.objects.all()) == [leased]
+    assert "attachments/a/b" not in list_keys(bucket)
+    assert "attachments/c/d" in list_keys(bucket)
+
+
+def test_trying_again_says_that_the_store_is_down(admin, monkeypatch):
+    def fail(keys):
+        raise StorageUnavailable from ConnectionError("no route to the store")
+
+    monkeypatch.setattr(storage, "delete_objects", fail)
+    note = ObjectDeletion.objects.create(key="a/b", attempts=1)
+
+    assert list_messages(retry(admin, [note])) == [StorageUnavailable().detail]
+    assert ObjectDeletion.objects.get().attempts == 2
+
+
+def test_who_may_not_delete_may_not_try_again(sign_in):
+    client = sign_in("view_objectdeletion")
+    note = ObjectDeletion.objects.create(key="a/b", attempts=1)
+
+    retry(client, [note])
+
+    assert "retry_deletions" not in client.get(NOTES).content.decode()
+    assert ObjectDeletion.objects.get().attempts == 1
+
+
+# Inlines
+
+
+def test_owners_and_messages_show_their_newest_attachments(admin, user, other_user, message_of):
+    message = message_of(user)
+    make_rows(user, 25, message=message)
+    make_rows(other_user, filename="another.png")
+
+    pages_of = {
+        f"/admin/auth/user/{user.pk}/change/": f"{LIST}?user__exact={user.pk}",
+        f"/admin/messaging/message/{message.pk}/change/": f"{LIST}?message__exact={message.pk}",
+    }
+
+    for address, all_of_them in pages_of.items():
+        page = admin.get(address).content.decode()
+        shown = [int(number) for number in re.findall(r">file-(\d+)\.png</a>", page)]
+        assert shown == list(range(20))
+        assert "another.png" not in page
+        assert f'href="{all_of_them}"' in page
+        assert len(list_shown(admin, all_of_them.removeprefix(LIST))) == 25
+
+
+def test_an_inline_costs_one_query(admin, user, message_of):
+    message = message_of(user)
+    counts = []
+    for count in (1, 15):
+        make_rows(user, count, message=message)
+        with CaptureQueriesContext(connection) as queries:
+            admin.get(f"/admin/messaging/message/{message.pk}/change/")
+        counts.append(len([q for q in queries if '"attachments"' in q["sql"]]))
+
+    assert counts == [1, 1]
+
+
+def test_a_message_is_saved_although_a_file_came_meanwhile(admin, user, message_of):
+    message = message_of(user)
+    address = f"/admin/messaging/message/{message.pk}/change/"
+    fields = FormReader(admin.get(address).content.decode()).fields
+    make_rows(user, message=message)
+
+    answer = admin.post(
+        address, {**fields, "conversation": message.conversation_id, "author": user.pk, "text": "x"}
+    )
+
+    message.refresh_from_db()
+    assert answer.status_code == 302
+    assert message.text == "x"
+    assert message.attachments.count() == 1
+
+
+def test_what_is_being_added_has_no_attachments(admin, user):
+    make_rows(user, filename="orphan.png")
+
+    for address in ("/admin/messaging/message/add/", "/admin/auth/user/add/"):
+        assert "orphan.png" not in admin.get(address).content.decode()
+
+
+def test_inlines_are_for_who_may_view_attachments(sign_in, user, message_of):
+    message = message_of(user)
+    make_rows(user, filename="hidden.png", message=message)
+    client = sign_in("view_message")
+
+    page = client.get(f"/admin/messaging/message/{message.pk}/change/")
+
+    assert page.status_code == 200
+    assert "hidden.png" not in page.content.decode()

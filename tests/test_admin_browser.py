@@ -1,9 +1,20 @@
 """The admin as people use it: in a browser, on the real servers."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from attachments.admin import pages
+from attachments.models import Attachment, ObjectDeletion
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "attachments/attachment/"
 
 
 @pytest.fixture
@@ -11,19 +22,138 @@ def superuser(django_user_model):
     return django_user_model.objects.create_superuser("root", password="root-demo")
 
 
-def test_staff_log_in(browser, live_server, superuser):
-    browser.get(f"{live_server.url}/admin/attachments/attachment/")
+def read_names(browser):
+    return [link.text for link in browser.find_elements(By.CSS_SELECTOR, ".field-filename a")]
+
+
+def wait_for_media(browser, selector, expression):
+    """Wait until ``expression`` of the element is true: the bytes came and were decoded."""
+    element = browser.find_element(By.CSS_SELECTOR, selector)
+    browser.execute_script("arguments[0].scrollIntoView()", element)
+    script = f"return Boolean(arguments[0].{expression})"
+    WebDriverWait(browser, 10).until(lambda _: browser.execute_script(script, element))
+
+
+def follow(browser, by, what):
+    """Click, and wait until the page is another."""
+    page = browser.find_element(By.TAG_NAME, "html")
+    browser.find_element(by, what).click()
+    WebDriverWait(browser, 10).until(staleness_of(page))
+
+
+def run_action(browser, name):
+    Select(browser.find_element(By.NAME, "action")).select_by_value(name)
+    follow(browser, By.CSS_SELECTOR, ".actions button")
+
+
+def test_staff_log_in_search_and_look(browser, live_server, superuser, attachment_of):
+    attachment_of(superuser, filename="Кот.png")
+    attachment_of(superuser, filename="Собака.png")
+
+    browser.get(f"{live_server.url}/admin/{LIST}")
     browser.find_element(By.NAME, "username").send_keys("root")
     browser.find_element(By.NAME, "password").send_keys("root-demo")
+    follow(browser, By.CSS_SELECTOR, "[type=submit]")
+    assert read_names(browser) == ["Собака.png", "Кот.png"]
 
-    browser.find_element(By.CSS_SELECTOR, "[type=submit]").click()
+    browser.find_element(By.ID, "searchbar").send_keys("кот")
+    follow(browser, By.CSS_SELECTOR, "#changelist-search [type=submit]")
+    assert read_names(browser) == ["Кот.png"]
+    wait_for_media(browser, "img.attachment-thumbnail", "naturalWidth > 0")
 
-    assert browser.find_element(By.ID, "changelist").is_displayed()
+    follow(browser, By.LINK_TEXT, "Кот.png")
+    wait_for_media(browser, "img.attachment-preview", "naturalWidth === 160")
 
 
-def test_the_list_opens(open_admin, superuser, attachment_of):
-    attachment_of(superuser, filename="Кот.png")
+@pytest.mark.parametrize(
+    ("content_type", "selector", "expression"),
+    [
+        ("image/webp", "img.attachment-preview", "naturalWidth === 160"),
+        ("video/mp4", "video", "videoWidth === 160"),
+        ("video/webm", "video", "videoWidth === 160"),
+        ("audio/mpeg", "audio", "duration > 0.9"),
+        ("audio/opus", "audio", "duration > 0.9"),
+        ("application/pdf", "object", "offsetHeight > 400"),
+    ],
+)
+def test_the_preview_plays(
+    open_admin, superuser, attachment_of, content_type, selector, expression
+):
+    attachment = attachment_of(superuser, content_type=content_type)
 
-    page = open_admin(superuser, "attachments/attachment/")
+    page = open_admin(superuser, f"{LIST}{attachment.pk}/change/")
 
-    assert "Кот.png" in page.find_element(By.ID, "result_list").text
+    wait_for_media(page, selector, expression)
+
+
+def test_staff_delete_what_they_chose(open_admin, superuser, attachment_of, bucket):
+    kept = attachment_of(superuser, filename="kept.png")
+    gone = attachment_of(superuser, filename="gone.png")
+    page = open_admin(superuser, LIST)
+
+    page.find_element(By.CSS_SELECTOR, f".action-select[value='{gone.pk}']").click()
+    run_action(page, "delete_selected")
+    assert "Objects in the store: 1" in page.find_element(By.ID, "content").text
+    follow(page, By.CSS_SELECTOR, "#content [type=submit]")
+
+    assert page.find_element(By.CSS_SELECTOR, ".messagelist").text == "Deleted 1 attachment."
+    assert read_names(page) == ["kept.png"]
+    keys = {item.key for item in bucket.objects.all()}
+    assert kept.key in keys
+    assert gone.key not in keys
+    assert not ObjectDeletion.objects.exists()
+
+
+def test_staff_delete_all_that_match_on_every_page(open_admin, superuser, upload, monkeypatch):
+    monkeypatch.setattr(pages.AttachmentAdmin, "list_per_page", 2)
+    for number in range(5):
+        upload(superuser, content=None, filename=f"{number}.png")
+    page = open_admin(superuser, LIST)
+
+    page.find_element(By.ID, "action-toggle").click()
+    page.find_element(By.CSS_SELECTOR, ".question a").click()
+    run_action(page, "delete_selected")
+    assert "Attachments: 5" in page.find_element(By.ID, "content").text
+    follow(page, By.CSS_SELECTOR, "#content [type=submit]")
+
+    assert page.find_element(By.CSS_SELECTOR, ".messagelist").text == "Deleted 5 attachments."
+    assert not Attachment.objects.exists()
+
+
+def test_staff_turn_pages(open_admin, superuser, upload, monkeypatch):
+    monkeypatch.setattr(pages.AttachmentAdmin, "list_per_page", 2)
+    for number in range(3):
+        upload(superuser, content=None, filename=f"{number}.png")
+    page = open_admin(superuser, LIST)
+
+    seen = [read_names(page)]
+    for link in ("Older", "Newer", "Older", "Newest"):
+        follow(page, By.PARTIAL_LINK_TEXT, link)
+        seen.append(read_names(page))
+
+    first, second = ["2.png", "1.png"], ["0.png"]
+    assert seen == [first, second, first, second, first]
+
+
+def test_staff_purge(open_admin, superuser, attachment_of):
+    attachment_of(superuser)
+    Attachment.objects.update(created_at=timezone.now() - timedelta(days=8))
+    page = open_admin(superuser, LIST)
+
+    follow(page, By.PARTIAL_LINK_TEXT, "PURGE ORPHANS NOW")
+    assert "Orphans, on no message: 1" in page.find_element(By.ID, "content").text
+    follow(page, By.CSS_SELECTOR, "#content [type=submit]")
+
+    assert "A worker purges" in page.find_element(By.CSS_SELECTOR, ".messagelist").text
+    assert DBTaskResult.objects.get().task_path == "attachments.tasks.purge_orphans"
+
+
+def test_the_list_fits_a_screen(open_admin, superuser, attachment_of, message_of):
+    message = message_of(superuser)
+    attachment_of(superuser, content_type="application/pdf", message_id=message.pk)
+    page = open_admin(superuser, LIST)
+
+    results = page.find_element(By.CSS_SELECTOR, "#changelist .results")
+    overflow = "return arguments[0].scrollWidth - arguments[0].clientWidth"
+
+    assert page.execute_script(overflow, results) == 0

@@ -1,0 +1,128 @@
+"""What staff do with the attachments that they chose in the list."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.template.defaultfilters import filesizeformat
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from attachments import services
+from attachments.errors import StorageUnavailable
+from attachments.models import Attachment, ObjectDeletion
+
+CHUNK_ROWS = 2000
+
+
+@admin.action(permissions=["delete"], description=gettext_lazy("Delete selected attachments"))
+def delete_selected(
+    model_admin: Any, request: HttpRequest, queryset: QuerySet[Attachment]
+) -> HttpResponseBase | None:
+    """Ask, and tell how much goes; then delete in one statement.
+
+    The page that asks says up to which moment it counted: what came later stays.
+    """
+    counted_at = _parse_moment(request.POST.get("counted_at", "")) or timezone.now()
+    rows = queryset.filter(created_at__lte=counted_at)
+    extent = services.measure_attachments(rows)
+    if not request.POST.get("post"):
+        return _ask(model_admin, request, extent, counted_at)
+    model_admin.log_deletions(request, rows)
+    count = services.delete_attachments(rows)
+    text = ngettext("Deleted %(count)d attachment.", "Deleted %(count)d attachments.", count)
+    model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)
+    return None
+
+
+def _parse_moment(text: str) -> datetime | None:
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment and timezone.is_aware(moment) else None
+
+
+def _ask(
+    model_admin: Any, request: HttpRequest, extent: services.Extent, counted_at: datetime
+) -> HttpResponseBase:
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": _("Delete multiple objects"),
+        "opts": model_admin.opts,
+        "media": model_admin.media,
+        "model_count": summarize(extent).items(),
+        "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+        "select_across": request.POST.get("select_across", "0"),
+        "counted_at": counted_at.isoformat(),
+        "action_checkbox_name": ACTION_CHECKBOX_NAME,
+    }
+    request.current_app = model_admin.admin_site.name
+    return TemplateResponse(request, "admin/attachments/delete_selected.html", context)
+
+
+def summarize(extent: services.Extent) -> dict[str, Any]:
+    """For the summary of Django's pages that ask before deleting."""
+    return {
+        _("attachments"): extent.row_count,
+        _("objects in the store"): extent.object_count,
+        _("size"): filesizeformat(extent.size_bytes),
+    }
+
+
+@admin.action(permissions=["view"], description=gettext_lazy("Download the links as CSV"))
+def download_links(
+    model_admin: Any, request: HttpRequest, queryset: QuerySet[Attachment]
+) -> HttpResponseBase:
+    """A line per attachment, streamed."""
+    name = f"attachments-{timezone.localdate():%Y-%m-%d}.csv"
+    return StreamingHttpResponse(
+        _write_csv(queryset),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+class _Echo:
+    """A file for ``csv.writer`` that gives each line back."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _write_csv(rows: QuerySet[Attachment]) -> Iterator[str]:
+    write = csv.writer(_Echo()).writerow
+    yield "\ufeff"  # without it Excel takes UTF-8 for the local code page
+    yield write(["id", "filename", "size_bytes", "content_type", "owner", "link"])
+    for row in rows.select_related("user").iterator(CHUNK_ROWS):
+        link = services.get_download_url(row) or ""
+        cells = [row.filename, row.size_bytes, row.content_type, row.user.get_username(), link]
+        yield write([row.pk, *_defuse(cells)])
+
+
+def _defuse(cells: Iterable[Any]) -> Iterator[Any]:
+    """Spreadsheets run what begins so as a formula: https://owasp.org/www-community/attacks/CSV_Injection"""
+    for cell in cells:
+        is_formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+        yield f"'{cell}" if is_formula else cell
+
+
+@admin.action(permissions=["retry"], description=gettext_lazy("Try again now"))
+def retry_deletions(
+    model_admin: Any, request: HttpRequest, queryset: QuerySet[ObjectDeletion]
+) -> None:
+    try:
+        count = services.retry_deletions(queryset)
+    except StorageUnavailable as error:
+        model_admin.message_user(request, error.detail, messages.ERROR)
+        return
+    text = ngettext("Deleted %(count)d object.", "Deleted %(count)d objects.", count)
+    model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)

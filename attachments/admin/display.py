@@ -1,0 +1,193 @@
+"""How the admin shows the facts of an attachment. HTML that is safe, and made without a query."""
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from attachments import services
+from attachments.models import Attachment
+
+NOTHING = "–"
+# The list shows an image itself up to this size: a hundred of them are on a page.
+MAX_THUMBNAIL_BYTES = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A kind of file, as people tell them apart."""
+
+    prefixes: tuple[str, ...]
+    name: str | Promise
+    plural: str | Promise
+    icon: str
+    """The path of a 24 by 24 SVG."""
+
+
+_FILE = "M6 2h8l5 5v15H5V3zm8 1v5h5"
+GROUPS = {
+    "image": Group(
+        prefixes=("image/",),
+        name=gettext_lazy("Image"),
+        plural=gettext_lazy("Images"),
+        icon="M3 5h18v14H3zm0 11 5-5 5 5 3-3 5 4M16 9h.01",
+    ),
+    "video": Group(
+        prefixes=("video/",),
+        name=gettext_lazy("Video"),
+        plural=gettext_lazy("Videos"),
+        icon="M3 5h18v14H3zm7 4v6l5-3z",
+    ),
+    "audio": Group(
+        prefixes=("audio/",),
+        name=gettext_lazy("Audio"),
+        plural=gettext_lazy("Audio"),
+        icon="M9 18V5l11-2v13M9 18a3 3 0 1 1-6 0 3 3 0 0 1 6 0zm11-2a3 3 0 1 1-6 0 3 3 0 0 1 6 0z",
+    ),
+    "document": Group(
+        prefixes=("application/", "text/"),
+        name=gettext_lazy("Document"),
+        plural=gettext_lazy("Documents"),
+        icon=f"{_FILE}M8 12h8M8 16h8",
+    ),
+}
+_OTHER = Group(prefixes=(), name=gettext_lazy("File"), plural=gettext_lazy("Files"), icon=_FILE)
+
+
+def get_group(content_type: str) -> Group:
+    """The kind of file that a content type is."""
+    return next((g for g in GROUPS.values() if content_type.startswith(g.prefixes)), _OTHER)
+
+
+def show_thumbnail(attachment: Attachment) -> SafeString:
+    """The image itself if it is small, or the icon of its kind."""
+    is_small = (attachment.size_bytes or 0) <= MAX_THUMBNAIL_BYTES
+    url = services.get_download_url(attachment)
+    if url and is_small and attachment.content_type.startswith("image/"):
+        return format_html(
+            '<img class="attachment-thumbnail" src="{}" alt="{}" width="48" height="48" '
+            'loading="lazy" decoding="async" referrerpolicy="no-referrer">',
+            url,
+            attachment.filename,
+        )
+    group = get_group(attachment.content_type)
+    return format_html(
+        '<svg class="attachment-thumbnail" role="img" aria-label="{0}" viewBox="-12 -12 48 48" '
+        'width="48" height="48"><title>{0}</title><path d="{1}"/></svg>',
+        group.name,
+        group.icon,
+    )
+
+
+def show_preview(attachment: Attachment) -> SafeString | str:
+    """The file itself, in the element that browsers have for its kind."""
+    url = services.get_download_url(attachment)
+    if url is None:
+        return _("There is nothing to show until the file is ready.")
+    kind = attachment.content_type.partition("/")[0]
+    element = {
+        "image": '<img class="attachment-preview" src="{0}" alt="{1}">',
+        "video": '<video class="attachment-preview" src="{0}" controls preload="metadata"></video>',
+        "audio": '<audio class="attachment-preview" src="{0}" controls preload="metadata"></audio>',
+    }.get(kind)
+    if attachment.content_type == "application/pdf":
+        element = (
+            '<object class="attachment-preview attachment-page" data="{0}" type="application/pdf">'
+            '<a href="{0}" rel="noreferrer">{1}</a></object>'
+        )
+    if element is None:
+        return _("Browsers do not show files of this type.")
+    return format_html(element, url, attachment.filename)
+
+
+def show_status(attachment: Attachment) -> SafeString:
+    return format_html(
+        '<span class="attachment-status attachment-{}">{}</span>',
+        attachment.status,
+        attachment.get_status_display(),
+    )
+
+
+def show_size(size_bytes: int | None) -> str:
+    return NOTHING if size_bytes is None else filesizeformat(size_bytes)
+
+
+def show_size_and_type(attachment: Attachment) -> SafeString:
+    return format_html(
+        '{}<br><span class="quiet">{}</span>',
+        show_size(attachment.size_bytes),
+        attachment.content_type,
+    )
+
+
+def show_exact_size(size_bytes: int | None) -> str:
+    if size_bytes is None or size_bytes < 2**10:  # the short form is exact
+        return show_size(size_bytes)
+    exact = number_format(size_bytes, force_grouping=True)
+    text = ngettext("%(size)s (%(exact)s byte)", "%(size)s (%(exact)s bytes)", size_bytes)
+    return text % {"size": filesizeformat(size_bytes), "exact": exact}
+
+
+def show_age(moment: datetime) -> SafeString:
+    """``3 hours``, and the moment itself for who points at it."""
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        show_moment(moment),
+        timesince(moment, depth=1),
+    )
+
+
+def show_moment(moment: datetime | None) -> str:
+    """To the second, with the time zone: to compare with a log."""
+    return NOTHING if moment is None else f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def show_state(attachment: Attachment) -> str:
+    """What the attachment waits for, or why it waits no more."""
+    status, expires_at = attachment.Status, show_moment(attachment.expires_at)
+    if attachment.status == status.PENDING:
+        return _("Waits for the file, which its form takes until %(time)s.") % {"time": expires_at}
+    if attachment.status == status.VERIFYING:
+        lease = show_moment(attachment.lease_expires_at)
+        return _("Is being verified; another confirm may take over at %(time)s.") % {"time": lease}
+    if attachment.status == status.SCANNING:
+        return _("Waits for the virus scanner.")
+    if info := attachment.error_info:
+        return f"{info['detail']} ({info['code']})"
+    return NOTHING
+
+
+def show_metadata(attachment: Attachment) -> SafeString:
+    text = json.dumps(attachment.metadata, indent=2, ensure_ascii=False)
+    return format_html('<pre class="attachment-metadata">{}</pre>', text)
+
+
+def show_checksum(attachment: Attachment) -> SafeString | str:
+    """As S3 spells it, and as ``sha256sum`` does."""
+    if not attachment.checksum_sha256:
+        return NOTHING
+    digest = base64.b64decode(attachment.checksum_sha256).hex()
+    return format_html(
+        "<code>{}</code> (base64)<br><code>{}</code> (hex)", attachment.checksum_sha256, digest
+    )
+
+
+def show_download(attachment: Attachment) -> SafeString | str:
+    """A link that works now."""
+    url = services.get_download_url(attachment)
+    if url is None:
+        return NOTHING
+    return format_html(
+        '<a class="attachment-url" href="{0}" target="_blank" rel="noreferrer">{0}</a>', url
+    )

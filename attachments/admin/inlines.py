@@ -1,0 +1,81 @@
+"""What owners and messages show of their attachments, on the host's own pages of the admin."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from attachments.admin import display
+from attachments.models import Attachment
+
+NEWEST = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row of the inline's table."""
+
+    attachment: Attachment
+    thumbnail: SafeString
+    status: SafeString
+    size: str
+    age: SafeString
+
+
+class NewestFormSet(BaseInlineFormSet):
+    """No forms, so that saving the page cannot fail on files that came meanwhile."""
+
+    def get_queryset(self) -> Any:
+        return Attachment.objects.none()
+
+    def list_newest(self) -> list[Line]:
+        """The newest attachments, in one query."""
+        rows = Attachment.objects.filter((self.fk.name, self.instance.pk)).defer("metadata")
+        return [
+            Line(
+                attachment=row,
+                thumbnail=display.show_thumbnail(row),
+                status=display.show_status(row),
+                size=display.show_size(row.size_bytes),
+                age=display.show_age(row.created_at),
+            )
+            for row in rows.order_by("-created_at", "-pk")[:NEWEST]
+        ]
+
+    def get_list_url(self) -> str:
+        """The list of all of them."""
+        address = reverse("admin:attachments_attachment_changelist")
+        return f"{address}?{self.fk.name}__exact={self.instance.pk}"
+
+
+class AttachmentInline(admin.TabularInline):
+    """The newest attachments of a user or a message, to look at.
+
+    For the host: ``inlines = [AttachmentInline]`` in the admin of its users and messages.
+    """
+
+    model = Attachment
+    formset = NewestFormSet
+    template = "admin/attachments/inline.html"
+    fields = ()
+    extra = max_num = 0
+
+    class Media:
+        css = {"all": ["attachments/admin.css"]}
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """On pages of what exists; what is being added has none yet."""
+        return obj is not None and super().has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

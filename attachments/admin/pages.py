@@ -1,0 +1,217 @@
+"""The pages of the admin: attachments, and the deletions that wait."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import DateFieldListFilter, ShowFacets
+from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from attachments import services
+from attachments.admin import actions, display
+from attachments.admin.changelist import KeysetChangeList
+from attachments.admin.dates import DatedChangeList
+from attachments.admin.filters import LinkedFilter, SizeFilter, TypeFilter
+from attachments.admin.links import Linker
+from attachments.admin.purge import PurgeMixin
+from attachments.admin.search import search_attachments
+from attachments.models import Attachment, ObjectDeletion
+
+# Up to so many deletions are logged one by one; of more, that they were.
+MAX_LOGGED = 1000
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """What the store holds is not changed by editing a row."""
+
+    show_facets = ShowFacets.NEVER  # facets count
+    sortable_by = ()
+
+    class Media:
+        css = {"all": ["attachments/admin.css"]}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return KeysetChangeList
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class AttachmentChangeList(DatedChangeList):
+    """Without the columns that may be long and that no list shows."""
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[Any]:
+        return super().get_queryset(request, exclude_parameters).defer("metadata", "error")
+
+
+@admin.register(Attachment)
+class AttachmentAdmin(PurgeMixin, ReadOnlyAdmin):
+    """The list opens as fast on a million rows: see ``changelist``, ``dates`` and ``search``."""
+
+    ordering = ["-created_at", "-pk"]
+    date_hierarchy = "created_at"
+    list_filter = [
+        "status",
+        TypeFilter,
+        SizeFilter,
+        LinkedFilter,
+        ("created_at", DateFieldListFilter),
+    ]
+    list_select_related = ["user"]
+    list_display_links = ["filename"]
+    search_fields = ["filename", "id"]
+    search_help_text = gettext_lazy(
+        "The beginning of a filename or of an owner’s name; an id; or a storage key."
+    )
+    actions = [actions.delete_selected, actions.download_links]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return AttachmentChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        return (search_attachments(queryset, term) if term else queryset), False
+
+    # What is shown
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may_purge = {"may_purge": self.has_delete_permission(request)}
+        return super().changelist_view(request, {**may_purge, **(extra_context or {})})
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [
+            "thumbnail",
+            "filename",
+            self._make_column("link_owner", _("owner"), request),
+            "size_and_type",
+            "state",
+            self._make_column("link_message", _("message"), request),
+            "age",
+        ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[tuple[Any, Any]]:
+        owner = self._make_column("link_owner", _("owner"), request)
+        message = self._make_column("link_message", _("message"), request)
+        surroundings = self._make_column("link_surroundings", _("belongs to"), request)
+        file = ["preview", "filename", "content_type", "exact_size", "state", "reason", "download"]
+        storage = ["id", "key", "checksum", "idempotency_key"]
+        moments = ["created_at", "confirmed_at", "expires_at", "lease_expires_at"]
+        return [
+            (None, {"fields": file}),
+            (_("Where it hangs"), {"fields": [owner, message, surroundings]}),
+            (_("In the store"), {"fields": storage}),
+            (_("When"), {"fields": moments}),
+            (_("Metadata"), {"fields": ["pretty_metadata"]}),
+        ]
+
+    def _make_column(self, method: str, name: str, request: HttpRequest) -> Any:
+        """A column that depends on what the viewer may see."""
+        linker = Linker(site=self.admin_site, request=request)
+
+        def column(attachment: Attachment) -> Any:
+            return getattr(linker, method)(attachment)
+
+        column.__name__ = method.removeprefix("link_")
+        column.short_description = name  # type: ignore[attr-defined]
+        return column
+
+    @admin.display(description="")
+    def thumbnail(self, attachment: Attachment) -> SafeString:
+        return display.show_thumbnail(attachment)
+
+    @admin.display(description=gettext_lazy("size and type"))
+    def size_and_type(self, attachment: Attachment) -> SafeString:
+        return display.show_size_and_type(attachment)
+
+    @admin.display(description=gettext_lazy("status"))
+    def state(self, attachment: Attachment) -> SafeString:
+        return display.show_status(attachment)
+
+    @admin.display(description=gettext_lazy("age"))
+    def age(self, attachment: Attachment) -> SafeString:
+        return display.show_age(attachment.created_at)
+
+    @admin.display(description=gettext_lazy("preview"))
+    def preview(self, attachment: Attachment) -> SafeString | str:
+        return display.show_preview(attachment)
+
+    @admin.display(description=gettext_lazy("size"))
+    def exact_size(self, attachment: Attachment) -> str:
+        return display.show_exact_size(attachment.size_bytes)
+
+    @admin.display(description=gettext_lazy("waiting or error"))
+    def reason(self, attachment: Attachment) -> str:
+        return display.show_state(attachment)
+
+    @admin.display(description=gettext_lazy("link that works now"))
+    def download(self, attachment: Attachment) -> SafeString | str:
+        return display.show_download(attachment)
+
+    @admin.display(description=gettext_lazy("storage key"))
+    def key(self, attachment: Attachment) -> SafeString:
+        return format_html("<code>{}</code>", attachment.key)
+
+    @admin.display(description="SHA-256")
+    def checksum(self, attachment: Attachment) -> SafeString | str:
+        return display.show_checksum(attachment)
+
+    @admin.display(description=gettext_lazy("metadata"))
+    def pretty_metadata(self, attachment: Attachment) -> SafeString:
+        return display.show_metadata(attachment)
+
+    # What is deleted
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
+        """Tell of bytes too, and of the host's rows if it hangs any on attachments."""
+        deleted, count, lacking, protected = super().get_deleted_objects(objs, request)
+        extent = services.measure_attachments(
+            Attachment.objects.filter(pk__in=[obj.pk for obj in objs])
+        )
+        return deleted, {**count, **actions.summarize(extent)}, lacking, protected
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        first = list(queryset[: MAX_LOGGED + 1])
+        if len(first) <= MAX_LOGGED:
+            return super().log_deletions(request, first)  # type: ignore[arg-type]
+        extent = services.measure_attachments(queryset)
+        size = filesizeformat(extent.size_bytes)
+        text = _("%(count)d attachments, %(size)s") % {"count": extent.row_count, "size": size}
+        return LogEntry.objects.create(
+            user_id=request.user.pk,  # type: ignore[misc]
+            content_type=ContentType.objects.get_for_model(Attachment),
+            object_repr=text,
+            action_flag=DELETION,
+        )
+
+
+@admin.register(ObjectDeletion)
+class ObjectDeletionAdmin(ReadOnlyAdmin):
+    """Objects that a purge, or "try again now", will delete. A note itself is never deleted."""
+
+    ordering = ["-pk"]
+    list_display = ["key", "due_at", "attempts", "last_error"]
+    actions = [actions.retry_deletions]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        """Of those who may delete attachments."""
+        return request.user.has_perm("attachments.delete_attachment")
