@@ -5,6 +5,16 @@ import subprocess
 import sys
 
 
+def test_the_admin_is_measured():
+    command = [sys.executable, "-m", "tests.benchmarks.admin_at_scale", "--smoke"]
+
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert run.returncode == 0, run.stderr
+    assert "The admin on 100 and 1,000 rows" in run.stdout
+    assert "search: an owner" in run.stdout
+
+
 def test_the_upload_flow_is_measured():
     command = [sys.executable, "-m", "tests.benchmarks.upload_flow", "--smoke", "--json"]
 
