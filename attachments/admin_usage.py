@@ -1,0 +1,194 @@
+"""The page of the admin that shows what the files take."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.formats import date_format, get_format, number_format
+from django.utils.http import urlencode
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from attachments.charts import Datum, draw_bars, draw_columns
+from attachments.conf import conf
+from attachments.models import Attachment
+from attachments.services import usage as services
+
+PERIODS = (7, 30, 90)
+"""Days that the page offers."""
+DEFAULT_PERIOD = 30
+
+
+class UsageMixin(admin.ModelAdmin):
+    """Adds the page to the admin of attachments."""
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.usage_view)
+        return [path("usage/", view, name="attachments_usage"), *super().get_urls()]
+
+    def usage_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        days = _read_period(request.GET.get("days", ""))
+        usage = services.measure_usage(days=days)
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Usage"),
+            "opts": self.opts,
+            "days": days,
+            "periods": PERIODS,
+            "time_zone": timezone.get_current_timezone_name(),
+            "tiles": _make_tiles(usage),
+            **_show_days(usage.by_day),
+            **_show_types(usage.by_type),
+            **_show_owners(usage.owners),
+            "status_table": _show_statuses(usage.by_status),
+            **_show_largest(usage.largest),
+            **_show_orphans(usage.orphans, ready=usage.ready),
+            **_show_deletions(usage.deletions),
+        }
+        return TemplateResponse(request, "admin/attachments/usage.html", context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of a table, and a bar of the chart above it."""
+
+    name: str
+    amount: services.Amount
+    query: str = ""
+    """Of the list of these files."""
+
+    @property
+    def files(self) -> str:
+        return _format_count(self.amount.files)
+
+    @property
+    def size(self) -> str:
+        return filesizeformat(self.amount.size_bytes)
+
+    @property
+    def files_datum(self) -> Datum:
+        text = ngettext("%(count)s file", "%(count)s files", self.amount.files)
+        return Datum(label=self.name, value=self.amount.files, text=text % {"count": self.files})
+
+    @property
+    def size_datum(self) -> Datum:
+        return Datum(label=self.name, value=self.amount.size_bytes, text=self.size)
+
+    @property
+    def full_datum(self) -> Datum:
+        text = f"{self.size} · {self.files_datum.text}"
+        return Datum(label=self.name, value=self.amount.size_bytes, text=text)
+
+
+def _read_period(text: str) -> int:
+    return int(text) if text in map(str, PERIODS) else DEFAULT_PERIOD
+
+
+def _make_tiles(usage: services.Usage) -> list[tuple[str, str, str]]:
+    """What is read first: a name, a number, and more of it."""
+    ready, orphans = Row(name="", amount=usage.ready), Row(name="", amount=usage.orphans.amount)
+    attempted = _("%(count)s tried already") % {"count": _format_count(usage.deletions.attempted)}
+    return [
+        (_("Stored"), ready.size, ready.files_datum.text),
+        (_("Orphans"), orphans.size, orphans.files_datum.text),
+        (_("Waiting deletions"), _format_count(usage.deletions.objects), attempted),
+    ]
+
+
+def _show_days(by_day: dict[date, services.Amount]) -> dict[str, Any]:
+    rows = [Row(name=date_format(day, "j M"), amount=amount) for day, amount in by_day.items()]
+    files = [row.files_datum for row in rows]
+    sizes = [row.size_datum for row in rows]
+    return {
+        "day_files": draw_columns(files, format_tick=_format_count),
+        "day_sizes": draw_columns(sizes, format_tick=_format_round_size, is_bytes=True),
+        "day_table": [
+            Row(name=date_format(day), amount=amount) for day, amount in reversed(by_day.items())
+        ],
+    }
+
+
+def _show_types(by_type: Mapping[str, services.Amount]) -> dict[str, Any]:
+    rows = [Row(name=name, amount=amount) for name, amount in by_type.items()]
+    return {"type_table": rows, "type_chart": draw_bars([row.full_datum for row in rows])}
+
+
+def _show_owners(owners: services.Owners) -> dict[str, Any]:
+    """The top, and all others in one row."""
+    rows = [
+        Row(name=user.get_username(), amount=amount, query=urlencode({"user__exact": user.pk}))
+        for user, amount in owners.top
+    ]
+    if owners.others:
+        name = ngettext("%(count)s other", "%(count)s others", owners.others)
+        count = _format_count(owners.others)
+        rows.append(Row(name=name % {"count": count}, amount=owners.of_others))
+    return {"owner_table": rows, "owner_chart": draw_bars([row.full_datum for row in rows])}
+
+
+def _show_statuses(by_status: Mapping[str, services.Amount]) -> list[Row]:
+    """Every status, in the order of a file's life."""
+    return [
+        Row(
+            name=str(status.label),
+            amount=by_status.get(status, services.Amount()),
+            query=urlencode({"status__exact": status.value}),
+        )
+        for status in Attachment.Status
+    ]
+
+
+def _show_orphans(orphans: services.Orphans, *, ready: services.Amount) -> dict[str, Any]:
+    orphan_days = conf["ORPHAN_DAYS"]
+    overdue = ngettext("Orphans over %(days)s day", "Orphans over %(days)s days", orphan_days)
+    rows = [
+        Row(name=_("On a message"), amount=ready.without(orphans.amount)),
+        Row(name=_("Orphans"), amount=orphans.amount),
+        Row(name=overdue % {"days": orphan_days}, amount=orphans.overdue),
+    ]
+    return {"orphan_table": rows, "orphan_chart": draw_bars([row.full_datum for row in rows])}
+
+
+def _show_largest(largest: Sequence[Attachment]) -> dict[str, Any]:
+    rows = [
+        Row(name=file.filename, amount=services.Amount(files=1, size_bytes=file.size_bytes or 0))
+        for file in largest
+    ]
+    return {"largest": largest, "largest_chart": draw_bars([row.size_datum for row in rows])}
+
+
+def _show_deletions(deletions: services.WaitingDeletions) -> dict[str, Any]:
+    counts = {
+        _("Not tried yet"): deletions.objects - deletions.attempted,
+        _("Tried already"): deletions.attempted,
+    }
+    data = [
+        Datum(label=name, value=value, text=_format_count(value)) for name, value in counts.items()
+    ]
+    facts = [
+        *((datum.label, datum.text) for datum in data),
+        (_("Oldest"), timesince(deletions.oldest_at) if deletions.oldest_at else "–"),
+        (_("Last error"), deletions.last_error or "–"),
+    ]
+    return {"deletion_facts": facts, "deletion_chart": draw_bars(data)}
+
+
+def _format_count(value: int) -> str:
+    return number_format(value, force_grouping=True)
+
+
+def _format_round_size(size_bytes: int) -> str:
+    """``200 MB``, where ``filesizeformat`` gives ``200.0 MB``."""
+    return filesizeformat(size_bytes).replace(f"{get_format('DECIMAL_SEPARATOR')}0", "")
