@@ -23,6 +23,7 @@ from attachments.admin.filters import LinkedFilter, SizeFilter, TypeFilter
 from attachments.admin.links import Linker
 from attachments.admin.purge import PurgeMixin
 from attachments.admin.search import search_attachments
+from attachments.admin.usage import UsageMixin
 from attachments.models import Attachment, ObjectDeletion
 
 # Up to so many deletions are logged one by one; of more, that they were.
@@ -58,7 +59,7 @@ class AttachmentChangeList(DatedChangeList):
 
 
 @admin.register(Attachment)
-class AttachmentAdmin(PurgeMixin, ReadOnlyAdmin):
+class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
     """The list opens as fast on a million rows: see ``changelist``, ``dates`` and ``search``."""
 
     ordering = ["-created_at", "-pk"]

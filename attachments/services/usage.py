@@ -154,7 +154,7 @@ def _count_by_owner(*, ready: Amount) -> Owners:
 
 
 def _count_orphans() -> Orphans:
-    overdue = Q(created_at__lt=timezone.now() - timedelta(days=conf["ORPHAN_DAYS"]))
+    overdue = Q(created_at__lt=timezone.now() - conf.orphan_age)
     row = (
         Attachment.objects.ready()
         .filter(message=None)

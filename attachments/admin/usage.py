@@ -151,7 +151,7 @@ def _show_statuses(by_status: Mapping[str, services.Amount]) -> list[Row]:
 
 
 def _show_orphans(orphans: services.Orphans, *, ready: services.Amount) -> dict[str, Any]:
-    orphan_days = conf["ORPHAN_DAYS"]
+    orphan_days = conf.orphan_age.days
     overdue = ngettext("Orphans over %(days)s day", "Orphans over %(days)s days", orphan_days)
     rows = [
         Row(name=_("On a message"), amount=ready.without(orphans.amount)),
