@@ -5,10 +5,10 @@ export PORT ?= 8000
 export S3_PORT ?= 9000
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format bench requirements messages clean
+.PHONY: help run demo test lint format bench bench-large requirements messages clean
 
 help: ## Show what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 # What is pinned is installed; uv does in seconds what pip does in a minute.
 $(INSTALLED): tests/requirements.txt
@@ -39,6 +39,11 @@ format: $(INSTALLED) ## Format the code
 
 bench: $(INSTALLED) ## Measure requests per second and bytes moved
 	@$(BIN)/python -m tests.benchmarks.upload_flow
+
+bench-large: $(INSTALLED) ## Measure purge, reconcile and admin at 200,000 objects and 1,000,000 rows
+	@$(BIN)/python -m tests.benchmarks.purge_at_scale
+	@$(BIN)/python -m tests.benchmarks.reconcile_at_scale
+	@$(BIN)/python -m tests.benchmarks.admin_at_scale
 
 requirements: $(INSTALLED) ## Compile the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra nodus -o requirements.txt pyproject.toml

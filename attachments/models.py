@@ -52,9 +52,12 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         return self.ready().filter(message=None, created_at__lt=created_before)
 
     def refused(self, *, created_before: datetime) -> "AttachmentQuerySet":
-        """What was rejected or infected; its objects went at once."""
+        """What was rejected or infected; its objects went at once.
+
+        Not what was served once and then marked missing: that is the record of a loss.
+        """
         refused = [Attachment.Status.REJECTED, Attachment.Status.INFECTED]
-        return self.filter(status__in=refused, created_at__lt=created_before)
+        return self.filter(status__in=refused, confirmed_at=None, created_at__lt=created_before)
 
     def unconfirmed(self) -> "AttachmentQuerySet":
         return self.filter(status__in=[Attachment.Status.PENDING, Attachment.Status.VERIFYING])

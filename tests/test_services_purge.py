@@ -132,6 +132,15 @@ def test_rejected_rows_go_past_their_time(user, upload):
     assert services.purge_attachments().refused == 1
 
 
+def test_what_was_marked_missing_stays_as_the_record_of_a_loss(user, aged, bucket):
+    lost = aged(user, 8 * DAY)
+    bucket.Object(lost.key).delete()
+    services.reconcile_storage(mark_missing=True)
+
+    assert services.purge_attachments().row_count == 0
+    assert Attachment.objects.get().status == "rejected"
+
+
 def test_without_retention_what_is_linked_stays_for_ever(user, aged, message_of):
     aged(user, 4000 * DAY, message_id=message_of(user).pk)
 

@@ -5,7 +5,6 @@ Both delete equally many objects, turn by turn in one process, so that they meet
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from collections.abc import Callable
 
 from rich.console import Console
 from rich.table import Table
+
+from tests.benchmarks.memory import measure_peak_mb
 
 LEAST_RATIO = 0.8
 MOST_GROWTH_MB = 30
@@ -79,8 +80,7 @@ def run_worker(count: int) -> int:
         except storage.ObjectNotFound:
             continue
         raise AssertionError(f"{make_key(number)} is left")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"count": count, "peak_mb": peak, **seconds}))
+    print(json.dumps({"count": count, "peak_mb": measure_peak_mb(), **seconds}))
     return 0
 
 
