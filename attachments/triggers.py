@@ -30,12 +30,13 @@ CREATE TRIGGER attachments_note_deletions AFTER DELETE ON attachments
 REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION attachments_note_deletions();
 """
 
+# SQLite rounds to milliseconds, which would be a moment yet to come.
 _SQLITE = """
 CREATE TRIGGER attachments_note_deletions AFTER DELETE ON attachments FOR EACH ROW
 BEGIN
     INSERT INTO attachments_deletions (key, created_at, due_at, attempts, last_error)
     SELECT key, moment, coalesce(OLD.lease_expires_at, moment), 0, ''
-    FROM (SELECT strftime('%Y-%m-%d %H:%M:%f', 'now') AS moment), (
+    FROM (SELECT strftime('%Y-%m-%d %H:%M:%f', 'now', '-0.001 seconds') AS moment), (
         SELECT OLD.storage_key AS key
         UNION
         SELECT 'pending/' || substr(OLD.id, 1, 8) || '-' || substr(OLD.id, 9, 4) || '-'

@@ -17,14 +17,20 @@ from nodus.dev.samples import make_samples
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before pytest-django reads the settings: they name the servers."""
+    """Before pytest-django reads the settings: they name the servers.
+
+    Each worker of pytest-xdist has its own; what hands tests out to them needs none.
+    """
+    worker = getattr(config, "workerinput", {}).get("workerid", "")
+    if config.getoption("numprocesses", None) and not worker:
+        return
     directory = config.stash[_directory] = tempfile.TemporaryDirectory(prefix="nodus-")
     root = Path(directory.name)
     root.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root
     variables, services = start_missing_services(data_dir=root, is_durable=False)
     config.stash[_services] = services
     os.environ.update(variables)
-    os.environ.setdefault("S3_BUCKET", "test-attachments")
+    os.environ["S3_BUCKET"] = os.environ.get("S3_BUCKET", "test-attachments") + worker
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nodus.settings")
     django.setup()
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fast one

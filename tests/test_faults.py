@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from attachments import services, storage
-from attachments.models import Attachment
+from attachments.models import Attachment, ObjectDeletion
 from nodus.dev.embedded import EmbeddedPostgres, EmbeddedS3, find_free_ports
 
 pytestmark = pytest.mark.django_db
@@ -310,7 +310,6 @@ import django
 django.setup()
 from django.contrib.auth import get_user_model
 from attachments import services, storage
-from attachments.services import confirm
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -328,10 +327,8 @@ elif step == "after the look":
     storage.inspect_object = then_die(storage.inspect_object)
 elif step == "after the copy":
     storage.copy_object = then_die(storage.copy_object)
-elif step == "before the clean-up":
-    confirm.delete_objects = die
-elif step == "before the rejected objects go":
-    confirm.delete_objects = die
+elif step in ("before the clean-up", "before the rejected objects go"):
+    storage.delete_objects = die
 services.confirm_upload(attachment_id=sys.argv[2], user=get_user_model().objects.get())
 """
 
@@ -382,6 +379,9 @@ def test_a_rejecting_confirm_is_killed(user, upload, api, bucket, post_file):
     response = confirm(api(user), ticket)
     assert response.status_code == 422
     assert Attachment.objects.get().status == "rejected"
+    ObjectDeletion.objects.update(due_at=timezone.now())  # the claim of the dead is over
+    services.carry_out_deletions()
+    assert f"pending/{ticket.attachment_id}" not in {item.key for item in bucket.objects.all()}
 
 
 @pytest.mark.postgres

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import requests
@@ -15,6 +15,7 @@ from attachments.models import Attachment
 
 pytestmark = pytest.mark.django_db
 
+NO_ID = "2f9f1e6c-5b1c-4f57-9d35-0c7f4a1f8a11"
 BASE = "/api/v1/attachments"
 PNG = {"filename": "a.png", "content_type": "image/png"}
 
@@ -316,9 +317,9 @@ def test_a_form_is_no_json(client):
         ("post", "/presigned"),
         ("post", "/confirm"),
         ("get", ""),
-        ("get", f"/{uuid4()}"),
-        ("get", f"/{uuid4()}/download"),
-        ("delete", f"/{uuid4()}"),
+        ("get", f"/{NO_ID}"),
+        ("get", f"/{NO_ID}/download"),
+        ("delete", f"/{NO_ID}"),
     ],
 )
 def test_nobody_gets_in_without_a_token(api, method, path):
@@ -335,7 +336,7 @@ def test_a_wrong_token(api):
     assert response.json()["errors"][0]["code"] == "token_not_valid"
 
 
-@pytest.mark.parametrize("attachment_id", [uuid4(), "nonsense", "0", "%00", "a/b"])
+@pytest.mark.parametrize("attachment_id", [NO_ID, "nonsense", "0", "%00", "a/b"])
 def test_no_such_attachment(client, attachment_id):
     assert get_error(client.get(f"{BASE}/{attachment_id}")) == (404, "not_found", None)
     assert get_error(client.delete(f"{BASE}/{attachment_id}")) == (404, "not_found", None)
@@ -352,7 +353,7 @@ def test_a_strangers_attachment_looks_like_none(api, other_user, ready):
         confirm(stranger, ready["id"]),
     ]
 
-    missing = stranger.get(f"{BASE}/{uuid4()}")
+    missing = stranger.get(f"{BASE}/{NO_ID}")
     for answer in answers:
         assert (answer.status_code, answer.json()) == (404, missing.json())
 
@@ -391,7 +392,7 @@ def test_confirm_of_what_never_came(client):
 
 def test_confirm_of_nothing(client):
     assert get_error(confirm(client, "nonsense")) == (400, "invalid", "attachment_id")
-    assert get_error(confirm(client, str(uuid4()))) == (404, "not_found", None)
+    assert get_error(confirm(client, NO_ID)) == (404, "not_found", None)
 
 
 def test_content_mismatch(client, post_file):
