@@ -16,3 +16,12 @@ def clean_checksum(value: str) -> str:
     if len(digest) != hashlib.sha256().digest_size:
         raise InvalidChecksum(attr="checksum_sha256")
     return base64.b64encode(digest).decode()
+
+
+def to_hex(checksum: str) -> str:
+    """As ``sha256sum`` spells it."""
+    return base64.b64decode(checksum).hex()
+
+
+def to_base64(digest: str) -> str:
+    return base64.b64encode(bytes.fromhex(digest)).decode()

@@ -8,10 +8,11 @@ from django.conf import settings
 from django.db import connections, models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext_lazy as _
 
 from attachments.conf import conf
-from attachments.content_types import get_extensions
+from attachments.content_types import get_extensions, is_inline
 from attachments.errors import REJECTIONS
 from attachments.filenames import make_safe_name
 from attachments.policy import User, get_access_policy
@@ -194,6 +195,12 @@ class Attachment(models.Model):
         """Where the verified copy is served from."""
         safe_name = make_safe_name(self.filename, extensions=get_extensions(self.content_type))
         return f"attachments/{self.pk}/{safe_name}"
+
+    @property
+    def disposition(self) -> str:
+        """RFC 6266: the user's own filename, shown in place only if that is safe."""
+        as_attachment = not is_inline(self.content_type)
+        return content_disposition_header(as_attachment, self.filename) or "inline"
 
     @property
     def size_range(self) -> tuple[int, int]:

@@ -13,11 +13,10 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.http import content_disposition_header
 
 from attachments import storage
 from attachments.conf import conf
-from attachments.content_types import is_inline, matches_content_type
+from attachments.content_types import matches_content_type
 from attachments.errors import (
     REJECTIONS,
     AlreadyLinked,
@@ -125,7 +124,7 @@ def _verify_and_publish(attachment: Attachment, changes: dict[str, Any]) -> None
             target=attachment.published_key,
             etag=facts.etag,
             content_type=attachment.content_type,
-            disposition=_make_disposition(attachment),
+            disposition=attachment.disposition,
             is_public=conf.public_read,
         )
     except storage.ObjectNotFound:
@@ -155,12 +154,6 @@ def _remove_pending(attachment: Attachment) -> None:
         storage.delete_objects([attachment.pending_key])
     except StorageUnavailable:
         logger.warning("Left for the next purge_orphans: %s", attachment.pending_key)
-
-
-def _make_disposition(attachment: Attachment) -> str:
-    """RFC 6266: the user's own filename, shown in place only if that is safe."""
-    as_attachment = not is_inline(attachment.content_type)
-    return content_disposition_header(as_attachment, attachment.filename) or "inline"
 
 
 def _judge(attachment: Attachment, facts: storage.ObjectFacts) -> None:

@@ -1,5 +1,6 @@
 """The object store in our words: the only package that imports boto3 and botocore."""
 
+from attachments.storage.archive import Archive, ArchiveFileNotFound, open_archive, open_spool
 from attachments.storage.bucket import SetupStep, ensure_bucket, ping_bucket, setup_bucket
 from attachments.storage.client import get_attachments_storage
 from attachments.storage.objects import (
@@ -14,13 +15,17 @@ from attachments.storage.objects import (
     get_public_url,
     inspect_object,
     list_objects,
+    put_object,
     read_checksum,
+    read_object,
     sign_download,
     sign_upload,
 )
 
 __all__ = [
     "MAX_DELETE",
+    "Archive",
+    "ArchiveFileNotFound",
     "ListedObject",
     "ObjectChanged",
     "ObjectFacts",
@@ -34,8 +39,12 @@ __all__ = [
     "get_public_url",
     "inspect_object",
     "list_objects",
+    "open_archive",
+    "open_spool",
     "ping_bucket",
+    "put_object",
     "read_checksum",
+    "read_object",
     "setup_bucket",
     "sign_download",
     "sign_upload",

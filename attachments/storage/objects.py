@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 from attachments.content_types import HEAD_BYTES
@@ -20,6 +20,7 @@ from attachments.storage.client import (
 )
 
 MAX_DELETE = 1000  # keys per DeleteObjects, by the S3 API
+CHUNK_BYTES = 2**20
 
 
 class ObjectNotFound(Exception):
@@ -118,8 +119,8 @@ def inspect_object(key: str) -> ObjectFacts:
         return ObjectFacts(size_bytes=0, etag="", head=b"")
 
 
-def read_checksum(*, key: str, etag: str) -> str:
-    """The SHA-256 of the object with this ETag, in base64.
+def read_checksum(*, key: str, etag: str | None = None) -> str:
+    """The SHA-256 of the object, if it has this ETag, in base64.
 
     The store's own digest where it keeps one; otherwise the bytes are read through once. Raises
     ``ObjectNotFound``, ``ObjectChanged``.
@@ -130,16 +131,17 @@ def read_checksum(*, key: str, etag: str) -> str:
         "412": ObjectChanged,
         "PreconditionFailed": ObjectChanged,
     }
+    condition: Any = {} if etag is None else {"IfMatch": etag}
     with translate_errors(expected):
         facts = get_client().head_object(
-            Bucket=get_bucket(), Key=key, IfMatch=etag, ChecksumMode="ENABLED"
+            Bucket=get_bucket(), Key=key, ChecksumMode="ENABLED", **condition
         )
         if kept := facts.get("ChecksumSHA256"):
             return kept
         digest = hashlib.sha256()
-        answer = get_client().get_object(Bucket=get_bucket(), Key=key, IfMatch=etag)
+        answer = get_client().get_object(Bucket=get_bucket(), Key=key, IfMatch=facts["ETag"])
         with closing(answer["Body"]) as body:
-            for chunk in body.iter_chunks(2**20):
+            for chunk in body.iter_chunks(CHUNK_BYTES):
                 digest.update(chunk)
         return base64.b64encode(digest.digest()).decode()
 
@@ -165,10 +167,44 @@ def copy_object(
             MetadataDirective="REPLACE",
             ContentType=content_type,
             ContentDisposition=disposition,
-            CacheControl=f"{'public' if is_public else 'private'}, max-age=31536000, immutable",
+            CacheControl=_make_cache_control(is_public=is_public),
             ChecksumAlgorithm="SHA256",
         )
         return answer["CopyObjectResult"].get("ChecksumSHA256", "")
+
+
+def read_object(key: str) -> Iterator[bytes]:
+    """All bytes of the object, a chunk in memory at a time. Raises ``ObjectNotFound``."""
+    with translate_errors({"NoSuchKey": ObjectNotFound}):
+        answer = get_client().get_object(Bucket=get_bucket(), Key=key)
+        with closing(answer["Body"]) as body:
+            yield from body.iter_chunks(CHUNK_BYTES)
+
+
+def put_object(
+    *,
+    key: str,
+    content: IO[bytes],
+    checksum_sha256: str,
+    content_type: str,
+    disposition: str,
+    is_public: bool,
+) -> None:
+    """Write an object as ``copy_object`` does, from bytes of which the store checks the SHA-256."""
+    with translate_errors():
+        get_client().put_object(
+            Bucket=get_bucket(),
+            Key=key,
+            Body=content,
+            ChecksumSHA256=checksum_sha256,
+            ContentType=content_type,
+            ContentDisposition=disposition,
+            CacheControl=_make_cache_control(is_public=is_public),
+        )
+
+
+def _make_cache_control(*, is_public: bool) -> str:
+    return f"{'public' if is_public else 'private'}, max-age=31536000, immutable"
 
 
 def delete_objects(keys: Iterable[str]) -> dict[str, str]:

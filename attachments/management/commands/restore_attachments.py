@@ -1,0 +1,112 @@
+import sys
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils.translation import gettext as _
+
+from attachments import services, storage
+from attachments.management.backups import COULD_NOT_RUN, EXIT_STATUSES, BackupCommand
+from attachments.management.terminal import print_table, show_progress
+from attachments.services import Existing
+
+
+class Command(BackupCommand):
+    help = (
+        "Restore attachments, the rows that they depend on and their objects from SRC, into a "
+        "migrated database. What is there already and the same is left alone, so that a restore "
+        "that was stopped can be run again; anything else that is in its place it tells, and "
+        f"refuses. {EXIT_STATUSES}"
+    )
+    location = "SRC"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="tell what would be done, and do nothing"
+        )
+        existing = parser.add_mutually_exclusive_group()
+        existing.add_argument(
+            "--overwrite",
+            dest="existing",
+            action="store_const",
+            const=Existing.OVERWRITE,
+            default=Existing.REFUSE,
+            help="replace rows and objects that are there and not the same",
+        )
+        existing.add_argument(
+            "--keep-existing",
+            dest="existing",
+            action="store_const",
+            const=Existing.KEEP,
+            help="leave them as they are, and restore what is missing",
+        )
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help="do not ask before overwriting",
+        )
+
+    def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[services.Problem]:
+        with services.open_snapshot(archive, options["snapshot"]) as snapshot:
+            preview = services.preview_restore(snapshot=snapshot, jobs=options["jobs"])
+            if options["dry_run"]:
+                self._tell(preview, options)
+                return []
+            if preview.has_different:
+                self._confirm(preview, options)
+            with show_progress(
+                _("Restoring"),
+                total=snapshot.facts.size_bytes,
+                is_bytes=True,
+                is_hidden=options["json"],
+            ) as on_progress:
+                report = services.restore_attachments(
+                    archive=archive,
+                    snapshot=snapshot,
+                    existing=options["existing"],
+                    jobs=options["jobs"],
+                    on_progress=on_progress,
+                )
+        self._tell(report, options)
+        return report.problems
+
+    def _confirm(self, preview: services.RestoreReport, options: dict[str, Any]) -> None:
+        """Show what is in the way; raise ``WouldOverwrite`` if it must stay."""
+        existing = options["existing"]
+        if existing is Existing.REFUSE:
+            self._tell(preview, options)
+            preview.refuse_different()
+        if existing is Existing.OVERWRITE and options["interactive"] and sys.stdin.isatty():
+            self._tell(preview, options)
+            answer = input(f"{_('Overwrite what is different?')} [yes/no] ")
+            if answer.strip().lower() != "yes":
+                raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
+
+    def _tell(self, report: services.RestoreReport, options: dict[str, Any]) -> None:
+        if options["json"]:
+            existing = options["existing"].value
+            self.print_json(report, dry_run=options["dry_run"], existing=existing)
+            return
+        different = {
+            Existing.REFUSE: _("In the way"),
+            Existing.KEEP: _("Kept as it is"),
+            Existing.OVERWRITE: _("Overwritten"),
+        }[options["existing"]]
+        columns = [_("What"), _("New"), _("The same already"), different]
+        rows = [
+            [label, counts.created, counts.unchanged, counts.different]
+            for label, counts in report.rows.items()
+        ]
+        objects = report.objects
+        rows.append([_("objects"), objects.created, objects.unchanged, objects.different])
+        print_table(self.stdout, columns, rows)
+        if report.left_out:
+            self.stdout.write(
+                _("%s attachments left out, as the backup has no object of theirs.")
+                % report.left_out
+            )
+        if options["dry_run"]:
+            self.stdout.write(_("Dry run: nothing was changed."))
+        self.print_problems(report.problems)

@@ -1,0 +1,185 @@
+"""Restore: first the objects, each compared with its SHA-256, then the rows that name them.
+
+A row goes only where its object is. What is there already and the same is left alone, so that a
+restore that was killed can be run again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from itertools import islice
+from typing import Any, NoReturn
+
+from django.db import close_old_connections
+
+from attachments import storage
+from attachments.checksums import to_base64
+from attachments.conf import conf
+from attachments.errors import WouldOverwrite
+from attachments.models import Attachment, ObjectDeletion
+from attachments.services.manifests import ManifestEntry, Problem, ProblemKind
+from attachments.services.row_dump import ATTACHMENT, BATCH_SIZE
+from attachments.services.row_load import Existing, RowCounts, restore_rows
+from attachments.services.snapshots import OpenSnapshot
+from attachments.services.transfers import JOBS, OnProgress, ignore_progress, run_in_order, spool
+
+_SERVED = "attachments/"  # where every published key is
+
+
+class _Outcome(StrEnum):
+    """Named as the counts of ``ObjectCounts``."""
+
+    CREATED = "created"
+    UNCHANGED = "unchanged"
+    DIFFERENT = "different"
+
+
+@dataclass(kw_only=True)
+class ObjectCounts:
+    """What became of the objects, or would."""
+
+    created: int = 0
+    unchanged: int = 0
+    different: int = 0
+    """There already, with other bytes: overwritten or kept, as was asked."""
+
+    def add(self, outcome: _Outcome) -> None:
+        setattr(self, outcome.value, getattr(self, outcome.value) + 1)
+
+
+@dataclass(kw_only=True)
+class RestoreReport:
+    """What a restore did, or would do."""
+
+    snapshot: str
+    rows: dict[str, RowCounts] = field(default_factory=dict)
+    """By model."""
+    objects: ObjectCounts = field(default_factory=ObjectCounts)
+    left_out: int = 0
+    """Rows of attachments whose object the backup does not have."""
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def has_different(self) -> bool:
+        return bool(self.objects.different or self._different_rows)
+
+    @property
+    def _different_rows(self) -> int:
+        return sum(counts.different for counts in self.rows.values())
+
+    def refuse_different(self) -> NoReturn:
+        raise WouldOverwrite(rows=self._different_rows, objects=self.objects.different)
+
+
+def preview_restore(*, snapshot: OpenSnapshot, jobs: int = JOBS) -> RestoreReport:
+    """Tell what a restore would create and what it would find in its place; change nothing.
+
+    Reads no object of the backup: what is wrong with one, verifying tells.
+    """
+    storage.ensure_bucket()
+    report = RestoreReport(snapshot=snapshot.facts.id)
+    for outcome in run_in_order(_make_look(), snapshot.read_manifest(), jobs=jobs):
+        report.objects.add(outcome)
+    report.rows = restore_rows(_read_rows(snapshot, report), is_dry_run=True)
+    return report
+
+
+def restore_attachments(
+    *,
+    archive: storage.Archive,
+    snapshot: OpenSnapshot,
+    existing: Existing = Existing.REFUSE,
+    jobs: int = JOBS,
+    on_progress: OnProgress = ignore_progress,
+) -> RestoreReport:
+    """Put the snapshot back into this database and this bucket.
+
+    Raises ``RowsDoNotFit``, ``WouldOverwrite``, both with no row changed; ``BackupUnavailable``
+    and ``StorageUnavailable``, after which the same restore goes on.
+    """
+    storage.ensure_bucket()
+    report = RestoreReport(snapshot=snapshot.facts.id)
+    restore = partial(_restore_object, archive, existing, _make_look(), on_progress)
+    entries = _forget_notes(snapshot.read_manifest())
+    for entry, outcome in run_in_order(restore, entries, jobs=jobs):
+        if isinstance(outcome, _Outcome):
+            report.objects.add(outcome)
+        else:
+            problem = Problem(kind=outcome, key=entry.key, attachment_id=entry.id)
+            report.problems.append(problem)
+    close_old_connections()  # copying may have taken hours
+    report.rows = restore_rows(_read_rows(snapshot, report), existing=existing)
+    return report
+
+
+def _make_look() -> Callable[[ManifestEntry], _Outcome]:
+    """What tells how an object would fare; without a call for each if the bucket is empty."""
+    is_empty = next(storage.list_objects(_SERVED), None) is None
+    return (lambda entry: _Outcome.CREATED) if is_empty else _look
+
+
+def _look(entry: ManifestEntry) -> _Outcome:
+    try:
+        found = storage.read_checksum(key=entry.key)
+    except storage.ObjectNotFound:
+        return _Outcome.CREATED
+    except storage.ObjectChanged:
+        return _Outcome.DIFFERENT
+    return _Outcome.UNCHANGED if found == to_base64(entry.sha256) else _Outcome.DIFFERENT
+
+
+def _restore_object(
+    archive: storage.Archive,
+    existing: Existing,
+    look: Callable[[ManifestEntry], _Outcome],
+    on_progress: OnProgress,
+    entry: ManifestEntry,
+) -> tuple[ManifestEntry, _Outcome | ProblemKind]:
+    outcome = look(entry)
+    if outcome is _Outcome.DIFFERENT and existing is Existing.REFUSE:
+        raise WouldOverwrite(rows=0, objects=1)
+    if outcome is _Outcome.UNCHANGED or (
+        outcome is _Outcome.DIFFERENT and existing is Existing.KEEP
+    ):
+        on_progress(entry.size_bytes)
+        return entry, outcome
+    try:
+        with spool(archive.read(entry.object_name), on_progress=on_progress) as spooled:
+            if (spooled.size_bytes, spooled.sha256) != (entry.size_bytes, entry.sha256):
+                return entry, ProblemKind.ALTERED
+            storage.put_object(
+                key=entry.key,
+                content=spooled.content,
+                checksum_sha256=to_base64(entry.sha256),
+                content_type=entry.content_type,
+                disposition=entry.attachment.disposition,
+                is_public=conf.public_read,
+            )
+    except storage.ArchiveFileNotFound:
+        on_progress(entry.size_bytes)
+        return entry, ProblemKind.MISSING
+    return entry, outcome
+
+
+def _forget_notes(entries: Iterator[ManifestEntry]) -> Iterator[ManifestEntry]:
+    """An older note would delete what is restored: drop it before."""
+    while batch := list(islice(entries, BATCH_SIZE)):
+        ObjectDeletion.objects.filter(key__in=[entry.key for entry in batch]).delete()
+        yield from batch
+
+
+def _read_rows(snapshot: OpenSnapshot, report: RestoreReport) -> Iterator[dict[str, Any]]:
+    """The rows, but those of ready attachments whose object is not there: all are sorted."""
+    failed = {problem.attachment_id for problem in report.problems}
+    manifest = snapshot.read_manifest()
+    entry = next(manifest, None)
+    for record in snapshot.read_rows():
+        is_attachment = record["model"] == ATTACHMENT
+        if is_attachment and record["fields"]["status"] == Attachment.Status.READY:
+            while entry and entry.id < record["pk"]:
+                entry = next(manifest, None)
+            if entry is None or entry.id != record["pk"] or entry.id in failed:
+                report.left_out += 1
+                continue
+        yield record

@@ -1,0 +1,148 @@
+"""Putting the rows of a snapshot back, in batches and raw: no signal, no query per row."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from io import StringIO
+from itertools import groupby, islice
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.management.color import no_style
+from django.core.serializers import python
+from django.core.serializers.base import DeserializationError
+from django.db import DataError, IntegrityError, ProgrammingError, connection, transaction
+from django.db.models import Model
+from django.db.models.constants import OnConflict
+
+from attachments.errors import RowsDoNotFit, WouldOverwrite
+from attachments.services.row_dump import (
+    BATCH_SIZE,
+    is_made_by_migrate,
+    read_natural_keys,
+    serialize_rows,
+)
+
+Record = dict[str, Any]
+
+
+class Existing(Enum):
+    """What to do about rows and objects that are there already, and not the same."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+    OVERWRITE = "overwrite"
+
+
+@dataclass(kw_only=True)
+class RowCounts:
+    """What became of the rows of one table, or would."""
+
+    created: int = 0
+    unchanged: int = 0
+    different: int = 0
+    """There already, with other values: overwritten or kept, as was asked."""
+
+
+def restore_rows(
+    records: Iterable[Record], *, existing: Existing = Existing.REFUSE, is_dry_run: bool = False
+) -> dict[str, RowCounts]:
+    """Insert the rows that are missing; give the counts by model.
+
+    In one transaction: raises ``RowsDoNotFit`` or ``WouldOverwrite``, and then nothing has changed.
+    """
+    counts: dict[str, RowCounts] = {}
+    try:
+        with transaction.atomic():
+            for label, batch in _make_batches(records):
+                model = apps.get_model(label)
+                new, different = _compare(model, batch)
+                count = counts.setdefault(label, RowCounts())
+                count.created += len(new)
+                count.different += len(different)
+                count.unchanged += len(batch) - len(new) - len(different)
+                if is_dry_run:
+                    continue
+                if different and existing is Existing.REFUSE:
+                    raise WouldOverwrite(rows=len(different), objects=0)
+                overwrite = existing is Existing.OVERWRITE
+                _write(model, [*new, *different] if overwrite else new, overwrite=overwrite)
+            if not is_dry_run:
+                _reset_sequences([apps.get_model(label) for label in counts])
+    except (
+        DataError,
+        DeserializationError,
+        FieldDoesNotExist,
+        IntegrityError,
+        LookupError,
+        ProgrammingError,
+        ValidationError,
+    ) as error:
+        raise RowsDoNotFit(reason=str(error)) from error
+    return counts
+
+
+def _make_batches(records: Iterable[Record]) -> Iterator[tuple[str, list[Record]]]:
+    for label, group in groupby(records, key=lambda record: record["model"]):
+        while batch := list(islice(group, BATCH_SIZE)):
+            yield label, batch
+
+
+def _compare(model: type[Model], batch: list[Record]) -> tuple[list[Record], list[Record]]:
+    """The records whose row is missing, and those whose row is another."""
+    present = model._base_manager.filter(pk__in=[record["pk"] for record in batch])
+    stream = StringIO()
+    serialize_rows(present.iterator(BATCH_SIZE), stream)
+    stream.seek(0)
+    rows = {str(row["pk"]): row for row in map(json.loads, stream)}
+    new = [record for record in batch if str(record["pk"]) not in rows]
+    different = [
+        record for record in batch if (row := rows.get(str(record["pk"]))) and row != record
+    ]
+    return new, different
+
+
+def _write(model: type[Model], batch: list[Record], *, overwrite: bool) -> None:
+    """As ``bulk_create``, but raw: no field sets itself to now, and no file is looked for."""
+    _resolve_natural_keys(model, batch)
+    rows = [item.object for item in python.Deserializer(batch)]
+    fields = [field for field in model._meta.local_concrete_fields if not field.generated]
+    identity = list(model._meta.pk_fields)
+    others = [field for field in fields if field not in identity]
+    conflict: dict[str, Any] = {
+        "on_conflict": OnConflict.UPDATE if others else OnConflict.IGNORE,
+        "update_fields": others,
+        "unique_fields": identity,
+    }
+    size = connection.ops.bulk_batch_size(fields, rows) or BATCH_SIZE
+    for start in range(0, len(rows), size):
+        model._base_manager._insert(  # type: ignore[attr-defined]
+            rows[start : start + size],
+            fields=fields,
+            raw=True,
+            **(conflict if overwrite else {}),
+        )
+
+
+def _resolve_natural_keys(model: type[Model], batch: list[Record]) -> None:
+    """Put this database's ids in the place of natural keys. Raises ``LookupError``."""
+    related: dict[str, Any] = {
+        field.name: field.remote_field.model
+        for field in model._meta.local_fields
+        if field.remote_field and is_made_by_migrate(field.remote_field.model)
+    }
+    for name, target in related.items() if batch else ():
+        keys = read_natural_keys(target)
+        ids = {natural_key: pk for pk, natural_key in keys.items()}
+        for record in batch:
+            if (value := record["fields"][name]) is not None:
+                record["fields"][name] = ids[tuple(value)]
+
+
+def _reset_sequences(models: list[type[Model]]) -> None:
+    """The next id of each table comes after those that were inserted."""
+    with connection.cursor() as cursor:
+        for statement in connection.ops.sequence_reset_sql(no_style(), models):
+            cursor.execute(statement)

@@ -1,0 +1,82 @@
+"""Moving many files at once, each of them hashed before anybody gets it."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TypeVar
+
+from attachments import storage
+
+JOBS = 8
+# So many transfers may be done and wait for a slow one before them, per job.
+_AHEAD = 8
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+OnProgress = Callable[[int], None]
+
+
+def ignore_progress(size_bytes: int) -> None:
+    """For callers who show none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spooled:
+    """A file at hand, in memory or on disk."""
+
+    content: IO[bytes]
+    size_bytes: int
+    sha256: str
+    """In hexadecimal, as ``sha256sum`` spells it."""
+
+
+@contextmanager
+def spool(
+    chunks: Iterable[bytes], *, on_progress: OnProgress = ignore_progress
+) -> Iterator[Spooled]:
+    """Take all the chunks, and tell what they are."""
+    digest = hashlib.sha256()
+    with storage.open_spool() as content:
+        for chunk in chunks:
+            digest.update(chunk)
+            content.write(chunk)
+            on_progress(len(chunk))
+        size_bytes = content.tell()
+        content.seek(0)
+        yield Spooled(content=content, size_bytes=size_bytes, sha256=digest.hexdigest())
+
+
+def measure(
+    chunks: Iterable[bytes], *, on_progress: OnProgress = ignore_progress
+) -> tuple[int, str]:
+    """Bytes and SHA-256 in hexadecimal; nothing is kept."""
+    digest, size_bytes = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size_bytes += len(chunk)
+        on_progress(len(chunk))
+    return size_bytes, digest.hexdigest()
+
+
+def run_in_order(
+    function: Callable[[Task], Result], tasks: Iterable[Task], *, jobs: int
+) -> Iterator[Result]:
+    """The results in the order of the tasks, which are taken as they are needed: flat memory.
+
+    The first error ends it, once the transfers that already run are done.
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="transfer") as pool:
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(function, task))
+                if len(waiting) >= jobs * _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,472 @@
+"""Restoring, as an operator does it: what was lost works again, and nothing else is touched."""
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+import requests
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from attachments import services, storage
+from attachments.models import Attachment, ObjectDeletion
+from nodus.dev.embedded import find_free_ports
+from nodus.messaging.models import Conversation, Message
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
+
+
+@pytest.fixture(autouse=True)
+def empty_bucket(bucket):
+    bucket.objects.all().delete()
+
+
+@pytest.fixture
+def src(tmp_path):
+    return str(tmp_path / "backup")
+
+
+def back_up(src):
+    call_command("backup_attachments", src, stdout=StringIO())
+
+
+def run(*args):
+    out = StringIO()
+    call_command("restore_attachments", *map(str, args), stdout=out)
+    return out.getvalue()
+
+
+def run_json(*args):
+    return json.loads(run("--json", *args))
+
+
+def lose_everything(bucket):
+    """An empty database with other ids for what `migrate` makes, and an empty bucket."""
+    call_command("flush", interactive=False, verbosity=0)
+    ContentType.objects.all().delete()
+    ContentType.objects.clear_cache()
+    call_command("migrate", verbosity=0)
+    bucket.objects.all().delete()
+
+
+def dump():
+    """All the rows, as a backup has them."""
+    with services.dump_rows() as rows:
+        return sorted(_read(rows.content))
+
+
+def _read(content):
+    content.seek(0)
+    return content.read().decode().splitlines()
+
+
+def list_keys(bucket):
+    return {item.key for item in bucket.objects.all()}
+
+
+def test_an_empty_database_and_an_empty_bucket_become_the_system_that_was(
+    src, user, other_user, message_of, attachment_of, bucket, samples, api, settings
+):
+    message = message_of(user, other_user)
+    attachment = attachment_of(
+        user, content_type="application/pdf", filename="Отчёт.pdf", message_id=message.pk
+    )
+    attachment_of(other_user, metadata={"линия": "\u2028"})
+    user.user_permissions.add(Permission.objects.get(codename="view_message"))
+    group = Group.objects.create(name="readers")
+    group.permissions.add(Permission.objects.get(codename="view_conversation"))
+    user.groups.add(group)
+    rows_before = dump()
+    served_before = requests.head(storage.get_public_url(attachment.key), timeout=10).headers
+    back_up(src)
+
+    lose_everything(bucket)
+    report = run_json(src)
+
+    assert report == {
+        "snapshot": report["snapshot"],
+        "rows": {
+            label: {"created": count, "unchanged": 0, "different": 0}
+            for label, count in {
+                "auth.group": 1,
+                "auth.group_permissions": 1,
+                "auth.user": 2,
+                "auth.user_groups": 1,
+                "auth.user_user_permissions": 1,
+                "messaging.conversation": 1,
+                "messaging.conversation_participants": 2,
+                "messaging.message": 1,
+                "attachments.attachment": 2,
+            }.items()
+        },
+        "objects": {"created": 2, "unchanged": 0, "different": 0},
+        "left_out": 0,
+        "problems": [],
+        "dry_run": False,
+        "existing": "refuse",
+    }
+    assert dump() == rows_before
+    # Both log in with their passwords and find what they had.
+    client = api()
+    tokens = client.post(
+        "/api/v1/auth/token", {"username": "bob", "password": "bob-demo"}, format="json"
+    ).json()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {tokens['access']}")
+    page = client.get(f"/api/v1/conversations/{message.conversation_id}/messages").json()
+    (shown,) = page["results"][0]["attachments"]
+    assert shown == client.get(f"/api/v1/attachments/{attachment.pk}").json()
+    assert shown["filename"] == "Отчёт.pdf"
+    served = requests.get(shown["download_url"], timeout=10)
+    assert served.content == samples["application/pdf"]
+    for header in ("Content-Type", "Content-Disposition", "Cache-Control"):
+        assert served.headers[header] == served_before[header]
+    assert (
+        type(user)
+        .objects.get(pk=user.pk)
+        .has_perms(["messaging.view_message", "messaging.view_conversation"])
+    )
+    # And go on from there.
+    sent = client.post(
+        f"/api/v1/conversations/{message.conversation_id}/messages",
+        {"text": "Hello again"},
+        format="json",
+    )
+    assert sent.status_code == 201
+    assert sent.json()["id"] > message.pk
+    assert type(user).objects.create_user("dave").pk > other_user.pk
+
+
+def test_from_another_bucket(settings, s3, user, attachment_of, bucket, samples):
+    other = s3.Bucket("test-backup")
+    if other.creation_date is None:
+        other.create()
+    other.objects.all().delete()
+    storages = copy.deepcopy(settings.STORAGES)
+    storages["offsite"] = copy.deepcopy(storages["attachments"])
+    storages["offsite"]["OPTIONS"]["bucket_name"] = other.name
+    settings.STORAGES = storages
+    content = samples["image/png"] + os.urandom(9 * 2**20)
+    small, large = attachment_of(user), attachment_of(user, content=content)
+    back_up("storage:offsite")
+
+    lose_everything(bucket)
+    run("storage:offsite")
+
+    assert bucket.Object(small.key).get()["Body"].read() == samples["image/png"]
+    assert bucket.Object(large.key).get()["Body"].read() == content
+    assert Attachment.objects.count() == 2
+
+
+def test_moments_are_kept_to_the_microsecond(src, user, message_of, attachment_of, bucket):
+    message = message_of(user)
+    attachment = attachment_of(user)
+    back_up(src)
+
+    lose_everything(bucket)
+    run(src)
+
+    assert Message.objects.get().created_at == message.created_at
+    assert Conversation.objects.get().created_at == message.conversation.created_at
+    assert Attachment.objects.get().created_at == attachment.created_at
+
+
+def test_a_second_restore_changes_nothing(src, user, attachment_of, message_of, store_calls):
+    attachment_of(user, message_id=message_of(user).pk)
+    back_up(src)
+    before = dump()
+    store_calls()
+
+    report = run_json(src)
+
+    assert {
+        name for counts in report["rows"].values() for name, count in counts.items() if count
+    } == {"unchanged"}
+    assert report["objects"] == {"created": 0, "unchanged": 1, "different": 0}
+    assert "PutObject" not in store_calls()
+    assert dump() == before
+
+
+def test_what_was_lost_in_part_comes_back(src, user, attachment_of, bucket):
+    lost, kept = attachment_of(user), attachment_of(user)
+    back_up(src)
+    lost.delete()
+    assert list_keys(bucket) == {kept.key}
+
+    report = run_json(src)
+
+    assert report["rows"]["attachments.attachment"]["created"] == 1
+    assert report["objects"] == {"created": 1, "unchanged": 1, "different": 0}
+    assert list_keys(bucket) == {lost.key, kept.key}
+
+
+def test_a_note_that_still_waits_does_not_delete_what_was_restored(
+    src, user, attachment_of, bucket, monkeypatch
+):
+    attachment = attachment_of(user)
+    back_up(src)
+    Attachment.objects.all()._raw_delete("default")  # the note stays
+    other = ObjectDeletion.objects.create(key="attachments/other")
+    assert ObjectDeletion.objects.filter(key=attachment.key).exists()
+
+    run(src)
+
+    assert set(ObjectDeletion.objects.exclude(key__startswith="pending/")) == {other}
+    services.carry_out_deletions()
+    assert list_keys(bucket) == {attachment.key}
+
+
+# What is in the way
+
+
+@pytest.fixture
+def changed(src, user, attachment_of, bucket):
+    """A backup, and then another first name and other bytes."""
+    attachment = attachment_of(user)
+    back_up(src)
+    type(user).objects.update(first_name="Alicia")
+    bucket.put_object(Key=attachment.key, Body=b"other bytes")
+    return attachment
+
+
+def test_it_tells_what_is_in_the_way_and_refuses(src, changed, bucket, user):
+    before = dump()
+    out = StringIO()
+
+    with pytest.raises(CommandError, match="1 rows and 1 objects are there already") as stopped:
+        call_command("restore_attachments", src, stdout=out)
+
+    assert stopped.value.returncode == 1
+    assert "┃ In the way ┃" in out.getvalue()
+    assert "│ auth.user              │   0 │                0 │          1 │" in out.getvalue()
+    assert "│ objects                │   0 │                0 │          1 │" in out.getvalue()
+    assert dump() == before
+    assert bucket.Object(changed.key).get()["Body"].read() == b"other bytes"
+
+
+def test_overwrite(src, changed, bucket, samples, user):
+    report = run_json(src, "--overwrite", "--no-input")
+
+    assert report["rows"]["auth.user"]["different"] == report["objects"]["different"] == 1
+    assert type(user).objects.get().first_name == ""
+    assert bucket.Object(changed.key).get()["Body"].read() == samples["image/png"]
+
+
+@pytest.mark.parametrize(("answer", "is_done"), [("yes", True), ("y", False), ("", False)])
+def test_overwriting_asks_who_sits_at_a_terminal(src, changed, user, monkeypatch, answer, is_done):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+
+    if is_done:
+        run(src, "--overwrite")
+    else:
+        with pytest.raises(CommandError, match="Nothing was changed"):
+            run(src, "--overwrite")
+
+    assert (type(user).objects.get().first_name == "") is is_done
+
+
+def test_keep_existing(src, changed, bucket, user, attachment_of):
+    lost = attachment_of(user)
+    back_up_name = type(user).objects.get().first_name
+    assert back_up_name == "Alicia"
+    lost.delete()
+
+    report = run_json(src, "--keep-existing")
+
+    assert report["rows"]["auth.user"]["different"] == report["objects"]["different"] == 1
+    assert type(user).objects.get().first_name == "Alicia"
+    assert bucket.Object(changed.key).get()["Body"].read() == b"other bytes"
+
+
+def test_a_dry_run_changes_nothing(src, user, attachment_of, message_of, bucket):
+    attachment_of(user, message_id=message_of(user).pk)
+    back_up(src)
+    lose_everything(bucket)
+
+    text = run(src, "--dry-run")
+
+    assert "Dry run: nothing was changed." in text
+    assert "│ attachments.attachment              │   1 │" in text
+    assert not type(user).objects.exists()
+    assert list_keys(bucket) == set()
+    assert run_json(src, "--dry-run")["dry_run"] is True
+
+
+def test_rows_that_do_not_fit_are_refused_whole(
+    src, user, attachment_of, django_user_model, bucket
+):
+    attachment_of(user)
+    back_up(src)
+    lose_everything(bucket)
+    django_user_model.objects.create_user("nobody")
+    django_user_model.objects.create_user("alice")  # with another id
+
+    with pytest.raises(CommandError, match=r"do not fit.*auth_user_username") as stopped:
+        run(src, "--overwrite", "--no-input")
+
+    assert stopped.value.returncode == 1
+    assert {row.username for row in django_user_model.objects.all()} == {"nobody", "alice"}
+    assert not Attachment.objects.exists()
+
+
+# What is wrong in the backup
+
+
+def test_an_object_that_the_backup_lost_is_left_out_with_its_row(
+    src, tmp_path, user, attachment_of, bucket
+):
+    sound, altered, lost = (attachment_of(user) for _ in range(3))
+    back_up(src)
+    path = tmp_path / "backup" / "objects" / altered.key
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    (tmp_path / "backup" / "objects" / lost.key).unlink()
+    lose_everything(bucket)
+
+    out = StringIO()
+    with pytest.raises(SystemExit) as stopped:
+        call_command("restore_attachments", src, "--json", stdout=out)
+
+    report = json.loads(out.getvalue())
+    assert stopped.value.code == 1
+    assert {problem["key"]: problem["kind"] for problem in report["problems"]} == {
+        altered.key: "altered",
+        lost.key: "missing",
+    }
+    assert report["left_out"] == 2
+    assert list_keys(bucket) == {sound.key}
+    assert list(Attachment.objects.all()) == [sound]
+
+
+def test_rows_whose_object_was_missing_already_are_left_out(src, user, attachment_of, bucket):
+    missing, kept = attachment_of(user), attachment_of(user)
+    bucket.Object(missing.key).delete()
+    with pytest.raises(SystemExit):
+        back_up(src)
+    lose_everything(bucket)
+
+    report = run_json(src)
+
+    assert report["left_out"] == 1
+    assert list(Attachment.objects.all()) == [kept]
+
+
+def test_altered_rows_are_refused(src, tmp_path, user, attachment_of, bucket):
+    attachment_of(user)
+    back_up(src)
+    (rows,) = (tmp_path / "backup").rglob("rows.jsonl")
+    rows.write_bytes(rows.read_bytes().replace(b"alice", b"mallo"))
+    lose_everything(bucket)
+
+    with pytest.raises(CommandError, match=r"rows.jsonl is missing in the backup, or was altered"):
+        run(src)
+    assert not Attachment.objects.exists()
+
+
+def test_a_key_that_leads_out_of_the_backup(src, tmp_path, user, attachment_of, bucket):
+    attachment = attachment_of(user)
+    Attachment.objects.update(storage_key="../../../etc/passwd")
+
+    with pytest.raises(CommandError, match="cannot be read or written"):
+        back_up(src)
+    assert attachment.key in list_keys(bucket)
+
+
+def test_an_older_snapshot(src, user, attachment_of, bucket):
+    attachment_of(user)
+    back_up(src)
+    out = StringIO()
+    call_command("backup_attachments", src, "--json", stdout=out)
+    attachment_of(user)
+    back_up(src)
+    lose_everything(bucket)
+
+    run(src, "--snapshot", json.loads(out.getvalue())["snapshot"])
+
+    assert Attachment.objects.count() == 1
+
+
+def test_restore_verifies_too(src, user, attachment_of):
+    attachment_of(user)
+    back_up(src)
+
+    assert run_json(src, "--verify")["objects"] == 1
+
+
+def test_there_is_no_such_backup(tmp_path):
+    with pytest.raises(CommandError, match="There is no finished snapshot") as stopped:
+        run(tmp_path / "nothing")
+    assert stopped.value.returncode == 2
+    assert not (tmp_path / "nothing").exists()
+
+
+# What fails on the way
+
+
+def test_the_store_is_down(src, user, attachment_of, settings):
+    attachment_of(user)
+    back_up(src)
+    storages = copy.deepcopy(settings.STORAGES)
+    (port,) = find_free_ports(1)
+    storages["attachments"]["OPTIONS"]["endpoint_url"] = f"http://127.0.0.1:{port}"
+    settings.STORAGES = storages
+
+    with pytest.raises(CommandError, match=r"not available.*Could not connect") as stopped:
+        run(src)
+    assert stopped.value.returncode == 2
+
+
+def test_a_restore_is_killed(src, user, attachment_of, message_of, bucket):
+    message = message_of(user)
+    for _ in range(60):
+        attachment_of(user, message_id=message.pk)
+    before, keys = dump(), list_keys(bucket)
+    back_up(src)
+    lose_everything(bucket)
+    database = connection.settings_dict["NAME"]
+    url = os.environ["DATABASE_URL"].replace("/nodus", f"/{database}", 1)
+
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "restore_attachments", src, "--jobs", "1"],
+        env={**os.environ, "DATABASE_URL": url},
+    )
+    while len(list_keys(bucket)) < 10:
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    assert 10 <= len(list_keys(bucket)) < 60
+    assert not Attachment.objects.exists()  # no row without its object
+    report = run_json(src)
+    assert report["objects"]["created"] + report["objects"]["unchanged"] == 60
+    assert report["objects"]["unchanged"] >= 10
+    assert (dump(), list_keys(bucket)) == (before, keys)
+
+
+def test_queries_do_not_grow_with_the_rows(
+    src, user, attachment_of, bucket, django_assert_max_num_queries
+):
+    row = attachment_of(user)
+    rows = [
+        Attachment(user=user, filename="x", expires_at=timezone.now(), status="rejected")
+        for _ in range(2500)
+    ]
+    Attachment.objects.bulk_create(rows)
+    back_up(src)
+    lose_everything(bucket)
+
+    with django_assert_max_num_queries(60):
+        run(src)
+
+    assert Attachment.objects.count() == 2501
+    assert Attachment.objects.get(pk=row.pk).expires_at - row.expires_at < timedelta(seconds=1)
