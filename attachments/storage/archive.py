@@ -25,7 +25,7 @@ from attachments.storage.objects import CHUNK_BYTES
 
 ALIAS_PREFIX = "storage:"
 # Files up to this size pass through memory, larger ones through a temporary file.
-SPOOL_BYTES = 2**22
+SPOOL_BYTES = 2**18
 _UNFINISHED = ".unfinished"
 
 
@@ -144,6 +144,7 @@ def open_archive(location: str) -> Archive:
     if isinstance(backend, S3Storage):
         # Many files move at once: each of them in one thread, and not whole in memory.
         backend.file_overwrite = True
+        backend.bucket  # noqa: B018 (opened once here, not in each thread)
         backend.max_memory_size = SPOOL_BYTES
         backend.transfer_config = TransferConfig(use_threads=False)
     return Archive(backend)

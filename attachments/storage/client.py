@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import botocore
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ALIAS = "attachments"
+_opening = Lock()
 
 
 def get_attachments_storage() -> Storage:
@@ -44,7 +46,8 @@ def get_bucket() -> str:
 
 def get_client() -> "S3Client":
     """The client that calls the store."""
-    return _open_client(_get_backend())
+    with _opening:  # or each of many threads that begin at once would open its own: 14 MB
+        return _open_client(_get_backend())
 
 
 def get_signer() -> "S3Client":

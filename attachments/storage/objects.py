@@ -20,7 +20,7 @@ from attachments.storage.client import (
 )
 
 MAX_DELETE = 1000  # keys per DeleteObjects, by the S3 API
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**18
 
 
 class ObjectNotFound(Exception):
