@@ -144,20 +144,6 @@ class AlreadyLinked(Conflict):
     message = _("The attachment already hangs on another message.")
 
 
-class WouldOverwrite(Conflict):
-    """A restore found other things in the place of what it was to restore."""
-
-    code = "would_overwrite"
-    message = _("%(rows)s rows and %(objects)s objects are there already, and are not the same.")
-
-
-class RowsDoNotFit(Conflict):
-    """The database refuses the rows of a backup; none of them was kept."""
-
-    code = "rows_do_not_fit"
-    message = _("The rows do not fit into this database: %(reason)s")
-
-
 class UploadExpired(Gone):
     code = "upload_expired"
     message = _("The time to upload this file is over. Request a new upload.")
@@ -201,25 +187,52 @@ class StorageUnavailable(Unavailable):
     message = _("The file storage is not available. Try again later.")
 
 
-class BackupUnavailable(Unavailable):
-    """The place of the backup does not answer, is full, or may not be read or written."""
-
-    code = "backup_unavailable"
-    message = _("The backup cannot be read or written: %(reason)s")
-
-
-class BackupDamaged(Unavailable):
-    """A snapshot is not what was written."""
-
-    code = "backup_damaged"
-    message = _("%(name)s is missing in the backup, or was altered.")
-
-
-class SnapshotNotFound(Unavailable):
-    code = "snapshot_not_found"
-    message = _("There is no finished snapshot %(snapshot)s here.")
-
-
 REJECTIONS: dict[str, type[RejectedUpload]] = {
     error.code: error for error in (ContentMismatch, SizeMismatch, ChecksumMismatch, ObjectMissing)
 }
+
+
+# Backups: what operators read in a terminal, and no client ever
+
+
+class BackupError(Exception):
+    """Base of what can go wrong with a backup; ``params`` fill ``message``."""
+
+    message: ClassVar[str | Promise]
+
+    def __init__(self, **params: Any) -> None:
+        self.params = params
+        super().__init__(self.detail)
+
+    @property
+    def detail(self) -> str:
+        """The message in the active language."""
+        return str(self.message) % self.params
+
+
+class BackupUnavailable(BackupError):
+    """The place of the backup does not answer, is full, or may not be read or written."""
+
+    message = _("The backup cannot be read or written: %(reason)s")
+
+
+class BackupDamaged(BackupError):
+    """A snapshot is not what was written."""
+
+    message = _("%(name)s is missing in the backup, or was altered.")
+
+
+class SnapshotNotFound(BackupError):
+    message = _("There is no finished snapshot %(snapshot)s here.")
+
+
+class WouldOverwrite(BackupError):
+    """A restore found other things in the place of what it was to restore."""
+
+    message = _("%(rows)s rows and %(objects)s objects are there already, and are not the same.")
+
+
+class RowsDoNotFit(BackupError):
+    """The database refuses the rows of a backup; none of them was kept."""
+
+    message = _("The rows do not fit into this database: %(reason)s")

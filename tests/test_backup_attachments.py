@@ -26,16 +26,18 @@ from nodus.dev.embedded import EmbeddedS3, find_free_ports
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
 
+on_both = pytest.mark.parametrize("dest", ["directory", "bucket"], indirect=True)
+
 
 @pytest.fixture(autouse=True)
 def empty_bucket(bucket):
     bucket.objects.all().delete()
 
 
-@pytest.fixture(params=["directory", "bucket"])
+@pytest.fixture
 def dest(request, tmp_path, settings, s3):
     """A place of backups; ``read`` and ``write`` see past our code what is there."""
-    if request.param == "directory":
+    if getattr(request, "param", "directory") == "directory":
         return DirectoryDest(tmp_path / "backup")
     other = s3.Bucket("test-backup")
     if other.creation_date is None:
@@ -112,6 +114,7 @@ def read_manifest(dest):
     return [json.loads(line) for line in dest.read(name).splitlines()]
 
 
+@on_both
 def test_a_backup_holds_the_objects_and_their_rows(dest, user, attachment_of, samples):
     png = attachment_of(user, filename="Снимок.png")
     pdf = attachment_of(user, content_type="application/pdf")
@@ -178,6 +181,7 @@ def test_only_its_owner_may_read_a_directory(tmp_path, user, attachment_of):
         assert stat.S_IMODE(path.stat().st_mode) == expected, path
 
 
+@on_both
 def test_what_is_there_is_not_read_again(dest, user, attachment_of, store_calls):
     attachment_of(user)
     run(dest.location)
@@ -209,6 +213,7 @@ def test_a_store_that_keeps_no_digests_is_not_read_again_either(
     assert first["sha256"]
 
 
+@on_both
 def test_what_was_lost_in_the_backup_is_copied_again(dest, user, attachment_of, samples):
     lost, torn = attachment_of(user), attachment_of(user)
     run(dest.location)
@@ -222,6 +227,7 @@ def test_what_was_lost_in_the_backup_is_copied_again(dest, user, attachment_of, 
     assert run_json(dest.location, "--verify")["problems"] == []
 
 
+@on_both
 def test_large_objects_pass_whole(dest, user, attachment_of, samples):
     content = samples["image/png"] + os.urandom(12 * 2**20)
     attachment = attachment_of(user, content=content)
@@ -244,6 +250,7 @@ def test_uploads_under_way_are_left_out(tmp_path, user, upload, attachment_of):
     assert (report["rows"], report["objects"]) == (3, 1)
 
 
+@on_both
 def test_an_empty_system(dest):
     report = run_json(dest.location)
 
@@ -356,6 +363,7 @@ def backed_up(dest, user, attachment_of):
     return attachments, f"snapshots/{report['snapshot']}"
 
 
+@on_both
 def test_verify_finds_each_altered_byte(dest, backed_up, samples):
     (_sound, altered, lost), _snapshot = backed_up
     name = f"objects/{altered.key}"
@@ -407,7 +415,6 @@ def test_verify_of_an_older_snapshot(dest, backed_up, user, attachment_of):
     assert run_json(dest.location, "--verify")["objects"] == 4
 
 
-@pytest.mark.parametrize("dest", ["directory"], indirect=True)
 def test_verify_does_not_need_the_store(dest, backed_up, settings):
     point_at_nothing(settings)
 
@@ -417,6 +424,7 @@ def test_verify_does_not_need_the_store(dest, backed_up, settings):
 # Pruning
 
 
+@on_both
 def test_keep_removes_old_snapshots_and_what_only_they_had(dest, user, attachment_of):
     old, kept = attachment_of(user), attachment_of(user)
     run(dest.location)
@@ -510,6 +518,7 @@ def test_an_alias_that_cannot_be_used(alias):
         run(f"storage:{alias}")
 
 
+@on_both
 def test_nothing_to_verify(dest):
     with pytest.raises(CommandError, match="There is no finished snapshot") as stopped:
         run(dest.location, "--verify")

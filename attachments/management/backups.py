@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 
 from attachments import services, storage
 from attachments.errors import (
-    AttachmentError,
     BackupDamaged,
+    BackupError,
     RowsDoNotFit,
     StorageUnavailable,
     WouldOverwrite,
@@ -64,7 +64,7 @@ class BackupCommand(BaseCommand):
         except StorageUnavailable as error:
             message = f"{error.detail} ({error.__cause__})"
             raise CommandError(message, returncode=COULD_NOT_RUN) from error
-        except AttachmentError as error:
+        except BackupError as error:
             raise CommandError(error.detail, returncode=COULD_NOT_RUN) from error
         except (OperationalError, InterfaceError) as error:
             message = _("The database is not available. (%s)") % error

@@ -106,8 +106,8 @@ def _compare(model: type[Model], batch: list[Record]) -> tuple[list[Record], lis
 
 def _write(model: type[Model], batch: list[Record], *, overwrite: bool) -> None:
     """As ``bulk_create``, but raw: no field sets itself to now, and no file is looked for."""
-    _resolve_natural_keys(model, batch)
-    rows = [item.object for item in python.Deserializer(batch)]
+    records = _resolve_natural_keys(model, batch)
+    rows = [item.object for item in python.Deserializer(records)]
     fields = [field for field in model._meta.local_concrete_fields if not field.generated]
     identity = list(model._meta.pk_fields)
     others = [field for field in fields if field not in identity]
@@ -126,19 +126,26 @@ def _write(model: type[Model], batch: list[Record], *, overwrite: bool) -> None:
         )
 
 
-def _resolve_natural_keys(model: type[Model], batch: list[Record]) -> None:
-    """Put this database's ids in the place of natural keys. Raises ``LookupError``."""
-    related: dict[str, Any] = {
-        field.name: field.remote_field.model
+def _resolve_natural_keys(model: type[Model], batch: list[Record]) -> list[Record]:
+    """With this database's ids in the place of natural keys. Raises ``LookupError``."""
+    ids = {
+        field.name: _read_ids(field.remote_field.model)
         for field in model._meta.local_fields
-        if field.remote_field and is_made_by_migrate(field.remote_field.model)
+        if batch and field.remote_field and is_made_by_migrate(field.remote_field.model)
     }
-    for name, target in related.items() if batch else ():
-        keys = read_natural_keys(target)
-        ids = {natural_key: pk for pk, natural_key in keys.items()}
-        for record in batch:
-            if (value := record["fields"][name]) is not None:
-                record["fields"][name] = ids[tuple(value)]
+    return [
+        {**record, "fields": {**record["fields"], **_find_ids(ids, record["fields"])}}
+        for record in batch
+    ]
+
+
+def _read_ids(model: Any) -> dict[tuple[Any, ...] | None, Any]:
+    keys = read_natural_keys(model)
+    return {None: None, **{natural_key: pk for pk, natural_key in keys.items()}}
+
+
+def _find_ids(ids: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: ids[name][fields[name] and tuple(fields[name])] for name in ids}
 
 
 def _reset_sequences(models: list[type[Model]]) -> None:

@@ -1,0 +1,156 @@
+"""The rows of a snapshot, there and back, on PostgreSQL and on SQLite."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
+from django.utils import timezone
+
+from attachments import services
+from attachments.errors import RowsDoNotFit, WouldOverwrite
+from attachments.models import Attachment
+from attachments.services import Existing
+from attachments.services.manifests import read_lines
+from attachments.services.row_dump import list_models
+from attachments.services.row_load import RowCounts, restore_rows
+from nodus.messaging.models import Conversation, Message
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def dump():
+    with services.dump_rows() as rows:
+        return list(read_lines(rows.content))
+
+
+def lose_the_database():
+    """Empty, with other ids for what `migrate` makes."""
+    call_command("flush", interactive=False, verbosity=0)
+    ContentType.objects.all().delete()
+    ContentType.objects.clear_cache()
+    call_command("migrate", verbosity=0)
+
+
+def test_all_that_attachments_depend_on_comes_before_them():
+    labels = [model._meta.label_lower for model in list_models()]
+
+    assert labels == [
+        "auth.user",
+        "auth.group",
+        "auth.group_permissions",
+        "auth.user_groups",
+        "auth.user_user_permissions",
+        "messaging.conversation",
+        "messaging.conversation_participants",
+        "messaging.message",
+        "attachments.attachment",
+    ]
+
+
+def test_there_and_back(user, other_user, message_of, attachment_of):
+    message = message_of(user, other_user)
+    attachment = attachment_of(
+        user, message_id=message.pk, metadata={"line": "\u2028\x85", "deep": [1, {"a": None}]}
+    )
+    user.user_permissions.set(Permission.objects.filter(codename__endswith="_message"))
+    permissions = user.get_user_permissions()
+    before = dump()
+
+    lose_the_database()
+    restore_rows(before)
+
+    assert dump() == before
+    restored = Attachment.objects.select_related("message__conversation", "user").get()
+    assert restored.key == attachment.key
+    assert restored.metadata == attachment.metadata
+    # To the microsecond, and not the moment of the restore.
+    assert restored.created_at == attachment.created_at
+    assert restored.message.created_at == message.created_at
+    assert restored.message.conversation.created_at == message.conversation.created_at
+    assert restored.user.check_password("alice-demo")
+    assert restored.user.get_user_permissions() == permissions
+    # Ids go on after those that were restored.
+    assert Conversation.objects.create().pk > message.conversation_id
+    assert type(user).objects.create_user("dave").pk > other_user.pk
+
+
+def test_the_same_rows_are_left_alone(user, attachment_of):
+    attachment_of(user)
+    before = dump()
+
+    counts = restore_rows(before)
+
+    assert counts == {
+        "auth.user": RowCounts(unchanged=1),
+        "attachments.attachment": RowCounts(unchanged=1),
+    }
+
+
+def test_what_is_different_is_refused_kept_or_overwritten(user, attachment_of):
+    attachment_of(user)
+    before = dump()
+    Attachment.objects.update(filename="other")
+
+    with pytest.raises(WouldOverwrite):
+        restore_rows(before)
+    counts = restore_rows(before, existing=Existing.KEEP)
+    assert counts["attachments.attachment"] == RowCounts(different=1)
+    assert Attachment.objects.get().filename == "other"
+    restore_rows(before, existing=Existing.OVERWRITE)
+    assert dump() == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"model": "attachments.nothing"},
+        {"fields": {"no_such_field": 1}},
+        {"fields": {"user": 999999}},
+        {"fields": {"user": "x"}},
+    ],
+)
+def test_rows_that_do_not_fit_leave_the_database_as_it_was(user, attachment_of, wrong):
+    attachment_of(user)
+    *others, record = dump()
+    lose_the_database()
+    fields = {**record["fields"], **wrong.get("fields", {})}
+
+    with pytest.raises(RowsDoNotFit):
+        restore_rows([*others, {**record, **wrong, "fields": fields}])
+
+    assert dump() == []
+
+
+def test_a_permission_that_is_not_here_is_told(user):
+    user.user_permissions.add(Permission.objects.get(codename="view_message"))
+    *others, record = dump()
+    permission = ["fly", "messaging", "message"]
+    lose_the_database()
+
+    with pytest.raises(RowsDoNotFit, match="fly"):
+        restore_rows(
+            [*others, {**record, "fields": {**record["fields"], "permission": permission}}]
+        )
+
+
+def test_queries_do_not_grow_with_the_rows(user, message_of, django_assert_max_num_queries):
+    conversation = message_of(user).conversation
+    Message.objects.bulk_create(
+        Message(conversation=conversation, author=user, text="x") for _ in range(2500)
+    )
+    Attachment.objects.bulk_create(
+        Attachment(user=user, filename="x", expires_at=timezone.now(), status="rejected")
+        for _ in range(2500)
+    )
+    with django_assert_max_num_queries(25):
+        before = dump()
+    lose_the_database()
+
+    # SQLite takes fewer values in one statement.
+    with django_assert_max_num_queries(120):
+        restore_rows(before)
+
+    assert (Message.objects.count(), Attachment.objects.count()) == (2501, 2500)
+    assert Attachment.objects.filter(expires_at__gt=timezone.now() - timedelta(hours=1)).exists()
