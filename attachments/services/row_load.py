@@ -57,18 +57,13 @@ def restore_rows(
     try:
         with transaction.atomic():
             for label, batch in _make_batches(records):
-                model = apps.get_model(label)
-                new, different = _compare(model, batch)
                 count = counts.setdefault(label, RowCounts())
+                new, different = _compare(apps.get_model(label), batch)
                 count.created += len(new)
                 count.different += len(different)
                 count.unchanged += len(batch) - len(new) - len(different)
-                if is_dry_run:
-                    continue
-                if different and existing is Existing.REFUSE:
-                    raise WouldOverwrite(rows=len(different), objects=0)
-                overwrite = existing is Existing.OVERWRITE
-                _write(model, [*new, *different] if overwrite else new, overwrite=overwrite)
+                if not is_dry_run:
+                    _write_batch(apps.get_model(label), new, different, existing)
             if not is_dry_run:
                 _reset_sequences([apps.get_model(label) for label in counts])
     except (
@@ -102,6 +97,16 @@ def _compare(model: type[Model], batch: list[Record]) -> tuple[list[Record], lis
         record for record in batch if (row := rows.get(str(record["pk"]))) and row != record
     ]
     return new, different
+
+
+def _write_batch(
+    model: type[Model], new: list[Record], different: list[Record], existing: Existing
+) -> None:
+    if different and existing is Existing.REFUSE:
+        raise WouldOverwrite(rows=len(different), objects=0)
+    _write(model, new, overwrite=False)
+    if existing is Existing.OVERWRITE:
+        _write(model, different, overwrite=True)
 
 
 def _write(model: type[Model], batch: list[Record], *, overwrite: bool) -> None:
