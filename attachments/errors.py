@@ -223,7 +223,7 @@ class BackupDamaged(BackupError):
 
 
 class SnapshotNotFound(BackupError):
-    message = _("There is no finished snapshot %(snapshot)s here.")
+    message = _("There is no finished snapshot here: %(name)s")
 
 
 class WouldOverwrite(BackupError):

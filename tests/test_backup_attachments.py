@@ -379,8 +379,11 @@ def test_verify_finds_each_altered_byte(dest, backed_up, samples):
     assert (report["objects"], report["rows"]) == (3, 4)
 
 
-def test_verify_shows_people_a_table(dest, backed_up):
-    lost, _snapshot = backed_up[0][0], backed_up[1]
+def test_verify_shows_people_a_table(dest, backed_up, monkeypatch):
+    (lost, other, _sound), _snapshot = backed_up
+    monkeypatch.setattr("attachments.management.backups.MAX_SHOWN", 1)
+    lost, other = sorted([lost, other], key=lambda attachment: attachment.pk)
+    dest.delete(f"objects/{other.key}")
     dest.delete(f"objects/{lost.key}")
 
     out = StringIO()
@@ -388,6 +391,8 @@ def test_verify_shows_people_a_table(dest, backed_up):
         call_command("backup_attachments", dest.location, "--verify", stdout=out)
 
     assert f"│ missing │ {lost.key}" in out.getvalue()
+    assert other.key not in out.getvalue()
+    assert "… and 1 more; --json has them all." in out.getvalue()
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "manifest.jsonl", "snapshot.json"])

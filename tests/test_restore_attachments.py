@@ -227,6 +227,7 @@ def test_it_tells_what_is_in_the_way_and_refuses(src, changed, bucket, user):
 
     assert stopped.value.returncode == 1
     assert "┃ In the way ┃" in out.getvalue()
+    assert "--keep-existing restores only what is new" in out.getvalue()
     assert "│ auth.user              │   0 │                0 │          1 │" in out.getvalue()
     assert "│ objects                │   0 │                0 │          1 │" in out.getvalue()
     assert dump() == before
@@ -381,7 +382,9 @@ def test_restore_verifies_too(src, user, attachment_of):
 
 
 def test_there_is_no_such_backup(tmp_path):
-    with pytest.raises(CommandError, match="There is no finished snapshot") as stopped:
+    with pytest.raises(
+        CommandError, match="There is no finished snapshot here: snapshots/"
+    ) as stopped:
         run(tmp_path / "nothing")
     assert stopped.value.returncode == 2
     assert not (tmp_path / "nothing").exists()

@@ -21,6 +21,7 @@ from attachments.errors import (
 from attachments.management.terminal import parse_count, print_table, show_progress
 
 SOMETHING_IS_WRONG, COULD_NOT_RUN = 1, 2
+MAX_SHOWN = 100
 EXIT_STATUSES = (
     "Exit status: 0 if all is well; 1 if an object is missing or altered, or would have been "
     "overwritten; 2 if the database, the store or the backup did not answer."
@@ -116,6 +117,9 @@ class BackupCommand(BaseCommand):
         self.stdout.write(text)
 
     def print_problems(self, problems: list[services.Problem]) -> None:
-        if problems:
-            rows = [[problem.kind.label, problem.key] for problem in problems]
-            print_table(self.stdout, [_("Problem"), _("Object")], rows)
+        if not problems:
+            return
+        rows = [[problem.kind.label, problem.key] for problem in problems[:MAX_SHOWN]]
+        print_table(self.stdout, [_("Problem"), _("Object")], rows)
+        if (hidden := len(problems) - MAX_SHOWN) > 0:
+            self.stdout.write(_("… and %s more; --json has them all.") % hidden)

@@ -72,15 +72,21 @@ class RestoreReport:
         raise WouldOverwrite(rows=self._different_rows, objects=self.objects.different)
 
 
-def preview_restore(*, snapshot: OpenSnapshot, jobs: int = JOBS) -> RestoreReport:
+def preview_restore(
+    *,
+    snapshot: OpenSnapshot,
+    jobs: int = JOBS,
+    on_progress: OnProgress = ignore_progress,
+) -> RestoreReport:
     """Tell what a restore would create and what it would find in its place; change nothing.
 
-    Reads no object of the backup: what is wrong with one, verifying tells.
+    Reads no object of the backup: what is wrong with one, verifying tells. Progress is in objects.
     """
     storage.ensure_bucket()
     report = RestoreReport(snapshot=snapshot.facts.id)
     for outcome in run_in_order(_make_look(), snapshot.read_manifest(), jobs=jobs):
         report.objects.add(outcome)
+        on_progress(1)
     report.rows = restore_rows(_read_rows(snapshot, report), is_dry_run=True)
     return report
 

@@ -143,7 +143,7 @@ def open_manifest(
 def _find_newest(archive: storage.Archive) -> str:
     finished, _unfinished = list_snapshots(archive)
     if not finished:
-        raise SnapshotNotFound(snapshot="")
+        raise SnapshotNotFound(name="snapshots/")
     return finished[-1]
 
 
@@ -152,7 +152,7 @@ def _read_facts(archive: storage.Archive, snapshot_id: str) -> Snapshot:
     try:
         content = b"".join(archive.read(name))
     except storage.ArchiveFileNotFound as error:
-        raise SnapshotNotFound(snapshot=snapshot_id) from error
+        raise SnapshotNotFound(name=name) from error
     try:
         return Snapshot(**json.loads(content))
     except (ValueError, TypeError) as error:

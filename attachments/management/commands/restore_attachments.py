@@ -50,7 +50,12 @@ class Command(BackupCommand):
 
     def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[services.Problem]:
         with services.open_snapshot(archive, options["snapshot"]) as snapshot:
-            preview = services.preview_restore(snapshot=snapshot, jobs=options["jobs"])
+            with show_progress(
+                _("Comparing"), total=snapshot.facts.objects, is_hidden=options["json"]
+            ) as on_progress:
+                preview = services.preview_restore(
+                    snapshot=snapshot, jobs=options["jobs"], on_progress=on_progress
+                )
             if options["dry_run"]:
                 self._tell(preview, options)
                 return []
@@ -77,6 +82,9 @@ class Command(BackupCommand):
         existing = options["existing"]
         if existing is Existing.REFUSE:
             self._tell(preview, options)
+            if not options["json"]:
+                hint = _("--keep-existing restores only what is new; --overwrite replaces them.")
+                self.stdout.write(hint)
             preview.refuse_different()
         if existing is Existing.OVERWRITE and options["interactive"] and sys.stdin.isatty():
             self._tell(preview, options)
