@@ -110,7 +110,7 @@ class ErrorInfoSerializer(serializers.Serializer):
 
 
 class AttachmentSerializer(serializers.ModelSerializer):
-    """The contract's Attachment, everywhere the same."""
+    # The contract's Attachment, everywhere the same. (The API's description shows docstrings.)
 
     user_id: Any = serializers.PrimaryKeyRelatedField(source="user", read_only=True)
     message_id = MessageIdField(read_only=True, allow_null=True)

@@ -45,6 +45,7 @@ _METADATA_ERRORS = (errors.InvalidMetadata, errors.NotFound, errors.StorageUnava
 @extend_schema_view(
     list=extend_schema(
         summary=_("List the attachments that you may see, newest first"),
+        description=_("Your own, and those of messages that you may read."),
         parameters=[AttachmentFilterSerializer],
         responses={
             200: AttachmentSerializer(many=True),
@@ -144,6 +145,7 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
     @extend_schema(
         summary=_("Look at an attachment"),
+        description=_("Your own, or of a message that you may read."),
         responses={200: AttachmentSerializer, **describe_errors(errors.NotFound)},
     )
     def retrieve(self, request: Request, attachment_id: str) -> Response:
@@ -152,6 +154,7 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
     @extend_schema(
         summary=_("Delete an attachment and its file"),
+        description=_("Its uploader and staff may do this."),
         responses={204: None, **describe_errors(errors.NotFound, errors.NotYours)},
     )
     def destroy(self, request: Request, attachment_id: str) -> Response:
@@ -160,6 +163,7 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
     @extend_schema(
         summary=_("Go to the file: a stable address for <img src>"),
+        description=_("The link may expire; this address does not."),
         responses={
             302: OpenApiResponse(None, _("To a link that works now.")),
             **describe_errors(errors.NotFound, errors.AttachmentNotReady),
@@ -169,7 +173,7 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         attachment = self._get_attachment(attachment_id)
         url = services.get_download_url(attachment)
         if url is None:
-            raise errors.AttachmentNotReady(status=attachment.status)
+            raise errors.AttachmentNotReady(status=attachment.get_status_display())
         return HttpResponse(status=302, headers={"Location": url, "Cache-Control": "no-store"})
 
     def _get_attachment(self, attachment_id: str) -> Attachment:

@@ -1,6 +1,7 @@
 """GET /health, for load balancers and people."""
 
 from django.db import Error, connection
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
@@ -26,8 +27,11 @@ class HealthView(APIView):
     throttle_classes = ()
 
     @extend_schema(
-        summary="Whether the store and the database answer",
-        responses={200: HealthSerializer, 503: OpenApiResponse(HealthSerializer, "A part failed.")},
+        summary=_("Whether the store and the database answer"),
+        responses={
+            200: HealthSerializer,
+            503: OpenApiResponse(HealthSerializer, _("A part failed.")),
+        },
     )
     def get(self, request: Request) -> Response:
         parts = {"minio": _ask_store(), "database": _ask_database()}

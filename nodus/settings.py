@@ -133,7 +133,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
     "django_tasks",
-    "django_tasks_db",
+    "nodus.apps.BackgroundWorkConfig",
     "storages",
     "attachments",
     "nodus.messaging",
@@ -205,7 +205,7 @@ SIMPLE_JWT = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Nodus",
-    "DESCRIPTION": "A messenger whose messages carry attachments.",
+    "DESCRIPTION": _("A messenger whose messages carry attachments."),
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

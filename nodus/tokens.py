@@ -1,5 +1,6 @@
 """Bearer tokens: simplejwt's views, with their errors described."""
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,7 +15,8 @@ from attachments.openapi import describe_errors
 
 class TokenView(TokenObtainPairView):
     @extend_schema(
-        summary="Log in",
+        summary=_("Log in"),
+        description=_("A username and a password give an access token and a refresh token."),
         responses={
             200: TokenObtainPairSerializer,
             **describe_errors(also={400: ("required", "blank"), 401: ("no_active_account",)}),
@@ -26,7 +28,8 @@ class TokenView(TokenObtainPairView):
 
 class RefreshView(TokenRefreshView):
     @extend_schema(
-        summary="Get a fresh access token",
+        summary=_("Get a fresh access token"),
+        description=_("A refresh token gives it."),
         responses={200: TokenRefreshSerializer, **describe_errors(also={400: ("required",)})},
     )
     def post(self, request: Request, *args: object, **kwargs: object) -> Response:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import OutputWrapper
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from rich.console import Console
 from rich.progress import (
@@ -72,7 +73,11 @@ def print_table(
             column.justify = "right"
         column.overflow = "fold"
     for row in rows:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        table.add_row(*map(_format_cell, row))
     width = None if stdout.isatty() else 200
     console = Console(file=stdout, width=width, no_color=not stdout.isatty(), highlight=False)  # type: ignore[arg-type]
     console.print(table)
+
+
+def _format_cell(cell: Any) -> str:
+    return number_format(cell, force_grouping=True) if isinstance(cell, int) else str(cell)

@@ -66,7 +66,7 @@ def link_attachments(*, attachment_ids: Collection[UUID], message: Model, user: 
         if attachment is None:
             raise NotFound(attr="attachment_ids")
         if not attachment.is_ready:
-            raise AttachmentNotReady(attr="attachment_ids", status=attachment.status)
+            raise AttachmentNotReady(attr="attachment_ids", status=attachment.get_status_display())
         if attachment.message_id != message.pk:
             raise AlreadyLinked(attr="attachment_ids")
 

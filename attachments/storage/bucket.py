@@ -13,6 +13,7 @@ from math import ceil
 from typing import Any, Literal
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from attachments.conf import conf
 from attachments.storage.client import get_bucket, get_client, translate_errors
@@ -287,7 +288,12 @@ class Lifecycle(BucketPart):
 
     def describe(self, others: list[Rule]) -> str:
         return ", ".join(
-            _("%(prefix)s/ expires after %(days)s days") % {"prefix": prefix, "days": days}
+            ngettext(
+                "%(prefix)s/ expires after %(days)s day",
+                "%(prefix)s/ expires after %(days)s days",
+                days,
+            )
+            % {"prefix": prefix, "days": days}
             for prefix, days in self.days.items()
         )
 

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import BigIntegerField
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from attachments.serializers import AttachmentSerializer
@@ -28,8 +29,9 @@ class ConversationSerializer(serializers.ModelSerializer):
         users = get_user_model()._default_manager.filter(pk__in=wanted, is_active=True)
         found = set(users.values_list("pk", flat=True))
         if unknown := wanted - found:
+            ids_text = ", ".join(map(str, sorted(unknown)))
             raise serializers.ValidationError(
-                f"No such users: {', '.join(map(str, sorted(unknown)))}.", code="does_not_exist"
+                _("No such users: %(ids)s.") % {"ids": ids_text}, code="does_not_exist"
             )
         return sorted(found)
 

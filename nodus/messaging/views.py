@@ -1,3 +1,4 @@
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.request import Request
@@ -15,7 +16,7 @@ class ConversationsView(generics.GenericAPIView):
     serializer_class = ConversationSerializer
 
     @extend_schema(
-        summary="Start a conversation; you always take part",
+        summary=_("Start a conversation; you always take part"),
         responses={
             201: ConversationSerializer,
             **describe_errors(also={400: ("required", "invalid", "does_not_exist")}),
@@ -36,7 +37,7 @@ class MessagesView(generics.GenericAPIView):
     queryset = Message.objects.none()
 
     @extend_schema(
-        summary="Read the messages, newest first",
+        summary=_("Read the messages, newest first"),
         responses={200: MessageSerializer(many=True), **describe_errors(errors.NotFound)},
     )
     def get(self, request: Request, conversation_id: int) -> Response:
@@ -45,7 +46,7 @@ class MessagesView(generics.GenericAPIView):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
-        summary="Write a message, with attachments of yours",
+        summary=_("Write a message, with attachments of yours"),
         responses={
             201: MessageSerializer,
             **describe_errors(

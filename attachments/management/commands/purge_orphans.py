@@ -17,7 +17,7 @@ from attachments.management.terminal import (
 
 
 class Command(BaseCommand):
-    help = (
+    help = _(
         "Remove attachments that hang on no message, uploads that were never confirmed, what was "
         "refused and what is beyond retention; delete the objects that wait for it. Safe to run "
         "at any time, several at once too; what a run leaves, the next one does."
@@ -27,17 +27,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "--older-than",
             type=parse_duration,
-            help="how long orphans are kept, as 7d or 12h (default: ORPHAN_DAYS)",
+            help=_("how long orphans are kept, as 7d or 12h (default: ORPHAN_DAYS)"),
         )
         parser.add_argument(
             "--batch-size",
             type=parse_count,
             default=services.BATCH_SIZE,
-            help="rows in one transaction (default: %(default)s)",
+            help=_("rows in one transaction (default: %(default)s)"),
         )
-        parser.add_argument("--limit", type=parse_count, help="rows to remove at most")
-        parser.add_argument("--dry-run", action="store_true", help="tell, and remove nothing")
-        parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+        parser.add_argument("--limit", type=parse_count, help=_("rows to remove at most"))
+        parser.add_argument("--dry-run", action="store_true", help=_("tell, and remove nothing"))
+        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

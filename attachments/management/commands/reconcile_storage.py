@@ -25,7 +25,7 @@ COULD_NOT_RUN = 2
 
 
 class Command(BaseCommand):
-    help = (
+    help = _(
         "Compare the rows with the objects in the store, both ways. Safe to run at any time. Exit "
         "status: 0 if they agree, or do so now because everything found was mended; 1 if "
         "something is wrong; 2 if the store or the database did not answer."
@@ -36,39 +36,41 @@ class Command(BaseCommand):
             "--grace",
             type=parse_duration,
             default=services.RECONCILE_GRACE,
-            help="how old an object must be to be called unknown, as 1h or 2d (default: 1h)",
+            help=_("how old an object must be to be called unknown, as 1h or 2d (default: 1h)"),
         )
         parser.add_argument(
             "--checksums",
             action="store_true",
-            help="compare each SHA-256 too: a call per object, and all bytes if the store "
-            "keeps no digests",
+            help=_(
+                "compare each SHA-256 too: a call per object, and all bytes if the store keeps "
+                "no digests"
+            ),
         )
         parser.add_argument(
-            "--delete-unknown", action="store_true", help="delete objects that no row knows"
+            "--delete-unknown", action="store_true", help=_("delete objects that no row knows")
         )
         parser.add_argument(
             "--mark-missing",
             action="store_true",
-            help="set rows whose object is missing to rejected, with the error object_missing",
+            help=_("set rows whose object is missing to rejected, with the error object_missing"),
         )
         parser.add_argument(
             "--limit",
             type=parse_count,
             default=100,
-            help="findings to show in the table; JSON has them all (default: %(default)s)",
+            help=_("findings to show in the table; JSON has them all (default: %(default)s)"),
         )
         parser.add_argument(
             "--json",
             action="store_true",
-            help="print a line of JSON for each finding as it is found, then one of the summary",
+            help=_("print a line of JSON for each finding as it is found, then one of the summary"),
         )
         parser.add_argument(
             "--no-input",
             "--noinput",
             action="store_false",
             dest="interactive",
-            help="do not ask before acting",
+            help=_("do not ask before acting"),
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

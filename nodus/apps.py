@@ -1,0 +1,8 @@
+from django.utils.translation import gettext_lazy as _
+from django_tasks_db.apps import TasksAppConfig
+
+
+class BackgroundWorkConfig(TasksAppConfig):
+    """django-tasks-db, under a name that staff understand."""
+
+    verbose_name = _("Background work")  # type: ignore[assignment]
