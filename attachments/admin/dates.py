@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import Max, Min
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, get_format
 from django.utils.translation import gettext as _
 
 from attachments.admin.changelist import KeysetChangeList
@@ -87,4 +87,6 @@ def _name_date(parts: list[int]) -> str:
         case [year, month]:
             return date_format(date(year, month, 1), "YEAR_MONTH_FORMAT")
         case _:
-            return date_format(date(*parts), "MONTH_DAY_FORMAT")
+            # Django's Russian has "24 Ноябрь" here; E is the month as it stands in a date.
+            day_format = get_format("MONTH_DAY_FORMAT").replace("F", "E")
+            return date_format(date(*parts), day_format)

@@ -16,7 +16,7 @@ from django.utils.formats import date_format, get_format, number_format
 from django.utils.http import urlencode
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from attachments.charts import Datum, draw_bars, draw_columns
 from attachments.conf import conf
@@ -108,7 +108,9 @@ def _make_tiles(usage: services.Usage) -> list[tuple[str, str, str]]:
 
 
 def _show_days(by_day: dict[date, services.Amount]) -> dict[str, Any]:
-    rows = [Row(name=date_format(day, "j M"), amount=amount) for day, amount in by_day.items()]
+    # Translators: a day under a chart, as short as can be, in the letters of Django's "date" filter
+    day_format = pgettext("date format", "j M")
+    rows = [Row(name=date_format(day, day_format), amount=amount) for day, amount in by_day.items()]
     files = [row.files_datum for row in rows]
     sizes = [row.size_datum for row in rows]
     return {
