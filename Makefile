@@ -49,8 +49,11 @@ requirements: $(INSTALLED) ## Compile the pinned requirements from pyproject.tom
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra nodus -o requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra nodus --extra dev -c requirements.txt -o tests/requirements.txt pyproject.toml
 
-messages: $(INSTALLED) ## Collect the texts to translate, and compile them
-	cd attachments && ../$(BIN)/django-admin makemessages --locale ru --no-wrap && ../$(BIN)/django-admin compilemessages --locale ru
+MAKE_MESSAGES := django-admin makemessages --locale ru --no-wrap --no-obsolete --add-location file
+messages: $(INSTALLED) ## Collect the texts to translate, and compile them (needs gettext)
+	@for part in attachments nodus; do \
+		(cd $$part && ../$(BIN)/$(MAKE_MESSAGES) && ../$(BIN)/django-admin compilemessages --locale ru) || exit; \
+	done
 
 clean: ## Remove what was installed and stored here
 	rm -rf .venv .data static
