@@ -11,6 +11,7 @@ import django
 import pytest
 import requests
 from django.conf import settings
+from django.utils import translation
 
 from nodus.dev.embedded import start_missing_services
 from nodus.dev.samples import make_samples
@@ -53,6 +54,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 _directory = pytest.StashKey[tempfile.TemporaryDirectory]()
 _services = pytest.StashKey[Any]()
+
+
+@pytest.fixture(autouse=True)
+def _forget_language() -> Iterator[None]:
+    """Django's test client leaves the language of its last request active."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")
