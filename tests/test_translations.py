@@ -133,6 +133,15 @@ def test_no_text_of_the_code_goes_past_gettext():
     assert [text for path in ours for text in find_plain_texts(path)] == []
 
 
+def test_xgettext_sees_every_text():
+    """It does not look into f-strings."""
+    for path in [path for part in PARTS for path in (ROOT / part).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                text = ast.unparse(node)
+                assert not re.search(r"\b(_|n?gettext\w*)\(", text), (path, text)
+
+
 def test_no_text_of_the_templates_goes_past_gettext():
     marked = "|".join(
         [

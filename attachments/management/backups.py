@@ -22,7 +22,7 @@ from attachments.management.terminal import parse_count, print_table, show_progr
 
 SOMETHING_IS_WRONG, COULD_NOT_RUN = 1, 2
 MAX_SHOWN = 100
-EXIT_STATUSES = (
+EXIT_STATUSES = _(
     "Exit status: 0 if all is well; 1 if an object is missing or altered, or would have been "
     "overwritten; 2 if the database, the store or the backup did not answer."
 )
@@ -38,23 +38,23 @@ class BackupCommand(BaseCommand):
         parser.add_argument(
             "location",
             metavar=self.location,
-            help="a directory, or storage:ALIAS for an alias of STORAGES",
+            help=_("a directory, or storage:ALIAS for an alias of STORAGES"),
         )
         parser.add_argument(
             "--verify",
             action="store_true",
-            help="only read the snapshot back, every byte, and compare it with its digests",
+            help=_("only read the snapshot back, every byte, and compare it with its digests"),
         )
         parser.add_argument(
-            "--snapshot", metavar="ID", help="the snapshot to read (default: the newest)"
+            "--snapshot", metavar="ID", help=_("the snapshot to read (default: the newest)")
         )
         parser.add_argument(
             "--jobs",
             type=parse_count,
             default=services.JOBS,
-            help="transfers at once (default: %(default)s)",
+            help=_("transfers at once (default: %(default)s)"),
         )
-        parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = self.verify if options["verify"] else self.run

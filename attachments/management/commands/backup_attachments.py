@@ -9,10 +9,15 @@ from attachments.management.terminal import parse_count, print_table, show_progr
 
 
 class Command(BackupCommand):
-    help = (
-        "Back up the attachments, the rows that they depend on and their objects to DEST. Copies "
-        "only what is not there yet; a backup that was stopped goes on where it was. The backup "
-        f"holds password hashes: keep it as secret as the database. {EXIT_STATUSES}"
+    help = " ".join(
+        [
+            _(
+                "Back up the attachments, the rows that they depend on and their objects to DEST. "
+                "Copies only what is not there yet; a backup that was stopped goes on where it "
+                "was. The backup holds password hashes: keep it as secret as the database."
+            ),
+            EXIT_STATUSES,
+        ]
     )
     location = "DEST"
 
@@ -22,7 +27,7 @@ class Command(BackupCommand):
             "--keep",
             type=parse_count,
             metavar="N",
-            help="remove all but the newest N snapshots, and objects that only those had",
+            help=_("remove all but the newest N snapshots, and objects that only those had"),
         )
 
     def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[services.Problem]:

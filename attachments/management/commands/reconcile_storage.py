@@ -113,7 +113,7 @@ class Command(BaseCommand):
             self._ask(_("Rows whose object is missing will be rejected, and purged later."))
 
     def _ask(self, warning: str) -> None:
-        answer = input(f"{warning}\n{_('Continue?')} [yes/no] ")
+        answer = input(warning + "\n" + _("Continue?") + " [yes/no] ")
         if answer.strip().lower() != "yes":
             raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
 

@@ -11,18 +11,23 @@ from attachments.services import Existing
 
 
 class Command(BackupCommand):
-    help = (
-        "Restore attachments, the rows that they depend on and their objects from SRC, into a "
-        "migrated database. What is there already and the same is left alone, so that a restore "
-        "that was stopped can be run again; anything else that is in its place it tells, and "
-        f"refuses. {EXIT_STATUSES}"
+    help = " ".join(
+        [
+            _(
+                "Restore attachments, the rows that they depend on and their objects from SRC, "
+                "into a migrated database. What is there already and the same is left alone, so "
+                "that a restore that was stopped can be run again; anything else that is in its "
+                "place it tells, and refuses."
+            ),
+            EXIT_STATUSES,
+        ]
     )
     location = "SRC"
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--dry-run", action="store_true", help="tell what would be done, and do nothing"
+            "--dry-run", action="store_true", help=_("tell what would be done, and do nothing")
         )
         existing = parser.add_mutually_exclusive_group()
         existing.add_argument(
@@ -31,21 +36,21 @@ class Command(BackupCommand):
             action="store_const",
             const=Existing.OVERWRITE,
             default=Existing.REFUSE,
-            help="replace rows and objects that are there and not the same",
+            help=_("replace rows and objects that are there and not the same"),
         )
         existing.add_argument(
             "--keep-existing",
             dest="existing",
             action="store_const",
             const=Existing.KEEP,
-            help="leave them as they are, and restore what is missing",
+            help=_("leave them as they are, and restore what is missing"),
         )
         parser.add_argument(
             "--no-input",
             "--noinput",
             action="store_false",
             dest="interactive",
-            help="do not ask before overwriting",
+            help=_("do not ask before overwriting"),
         )
 
     def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[services.Problem]:
@@ -88,7 +93,7 @@ class Command(BackupCommand):
             preview.refuse_different()
         if existing is Existing.OVERWRITE and options["interactive"] and sys.stdin.isatty():
             self._tell(preview, options)
-            answer = input(f"{_('Overwrite what is different?')} [yes/no] ")
+            answer = input(_("Overwrite what is different?") + " [yes/no] ")
             if answer.strip().lower() != "yes":
                 raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
 
