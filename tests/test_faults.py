@@ -24,6 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from attachments import services, storage
+from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
 from nodus.dev.embedded import EmbeddedPostgres, EmbeddedS3, find_free_ports
 
@@ -304,12 +305,12 @@ def test_the_database_goes_in_the_middle_of_a_request(user, upload, api, monkeyp
 
 # The process is killed
 
-CONFIRM_AND_DIE = """
+DYING = """
 import os, signal, sys
 import django
 django.setup()
 from django.contrib.auth import get_user_model
-from attachments import services, storage
+from attachments import services, signals, storage
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -321,6 +322,9 @@ def then_die(function):
     return run
 
 step = sys.argv[1]
+user = get_user_model().objects.get()
+"""
+CONFIRM_AND_DIE = f"""{DYING}
 if step == "before the look":
     storage.inspect_object = die
 elif step == "after the look":
@@ -329,14 +333,23 @@ elif step == "after the copy":
     storage.copy_object = then_die(storage.copy_object)
 elif step in ("before the clean-up", "before the rejected objects go"):
     storage.delete_objects = die
-services.confirm_upload(attachment_id=sys.argv[2], user=get_user_model().objects.get())
+services.confirm_upload(attachment_id=sys.argv[2], user=user)
+"""
+DELETE_AND_DIE = f"""{DYING}
+if step == "before the commit":
+    signals.transaction.on_commit = die
+elif step == "before the object goes":
+    storage.delete_objects = die
+elif step == "after the object went":
+    storage.delete_objects = then_die(storage.delete_objects)
+services.delete_attachment(attachment_id=sys.argv[2], user=user)
 """
 
 
-def kill_a_confirm(step, ticket):
+def kill(code, step, attachment_id):
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
     environment = {**os.environ, "DATABASE_URL": url.geturl()}
-    command = [sys.executable, "-c", CONFIRM_AND_DIE, step, str(ticket.attachment_id)]
+    command = [sys.executable, "-c", code, step, str(attachment_id)]
     result = subprocess.run(
         command, check=False, env=environment, capture_output=True, text=True, timeout=60
     )
@@ -357,7 +370,7 @@ def kill_a_confirm(step, ticket):
 def test_a_confirm_is_killed(user, upload, api, bucket, samples, step, status):
     ticket = upload(user)
 
-    kill_a_confirm(step, ticket)
+    kill(CONFIRM_AND_DIE, step, ticket.attachment_id)
 
     assert Attachment.objects.get().status == status
     if status == "verifying":  # the lease of the dead keeps others out until it is over
@@ -374,7 +387,7 @@ def test_a_confirm_is_killed(user, upload, api, bucket, samples, step, status):
 def test_a_rejecting_confirm_is_killed(user, upload, api, bucket, post_file):
     ticket = upload(user, content=b"<html>")
 
-    kill_a_confirm("before the rejected objects go", ticket)
+    kill(CONFIRM_AND_DIE, "before the rejected objects go", ticket.attachment_id)
 
     response = confirm(api(user), ticket)
     assert response.status_code == 422
@@ -382,6 +395,71 @@ def test_a_rejecting_confirm_is_killed(user, upload, api, bucket, post_file):
     ObjectDeletion.objects.update(due_at=timezone.now())  # the claim of the dead is over
     services.carry_out_deletions()
     assert f"pending/{ticket.attachment_id}" not in {item.key for item in bucket.objects.all()}
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("step", "has_row", "has_object"),
+    [
+        ("before the commit", True, True),
+        ("before the object goes", False, True),
+        ("after the object went", False, False),
+    ],
+)
+def test_a_delete_is_killed(user, attachment_of, bucket, step, has_row, has_object):
+    attachment = attachment_of(user)
+
+    kill(DELETE_AND_DIE, step, attachment.pk)
+
+    assert Attachment.objects.exists() == has_row
+    assert ObjectDeletion.objects.filter(key=attachment.key).exists() != has_row
+    assert (attachment.key in {item.key for item in bucket.objects.all()}) == has_object
+    ObjectDeletion.objects.update(due_at=timezone.now())  # the claim of the dead is over
+    services.purge_attachments()
+    assert (attachment.key in {item.key for item in bucket.objects.all()}) == has_row
+    assert not ObjectDeletion.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_store_stops_while_attachments_are_deleted(own_store, user, attachment_of, api, s3):
+    client, attachment = api(user), attachment_of(user)
+    own_store.kill()
+
+    assert client.delete(f"{BASE}/{attachment.pk}").status_code == 204
+    assert not Attachment.objects.exists()
+    note = ObjectDeletion.objects.get(key=attachment.key)
+    assert note.attempts == 1
+    assert "Could not connect" in note.last_error
+
+    own_store.start()
+    assert storage.inspect_object(attachment.key).size_bytes > 0
+    services.purge_attachments()
+    assert not ObjectDeletion.objects.exists()
+    with pytest.raises(storage.ObjectNotFound):
+        storage.inspect_object(attachment.key)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_store_stops_in_the_middle_of_a_purge(own_store, user, attachment_of):
+    keys = {attachment_of(user).key for _ in range(12)}
+    moment = timezone.now() - timedelta(days=8)
+    Attachment.objects.update(created_at=moment, expires_at=moment)
+
+    with pytest.raises(StorageUnavailable):
+        services.purge_attachments(batch_size=1, on_progress=lambda count: own_store.kill())
+
+    own_store.start()
+    left = {item.key for item in storage.list_objects("attachments/")}
+    rows = set(Attachment.objects.values_list("storage_key", flat=True))
+    notes = set(ObjectDeletion.objects.values_list("key", flat=True))
+    assert rows  # it stopped
+    assert rows <= left <= rows | notes <= keys
+
+    services.purge_attachments()
+    assert not Attachment.objects.exists()
+    assert not ObjectDeletion.objects.exists()
+    assert not list(storage.list_objects("attachments/"))
 
 
 @pytest.mark.postgres
