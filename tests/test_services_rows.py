@@ -76,6 +76,31 @@ def test_there_and_back(user, other_user, message_of, attachment_of):
     assert type(user).objects.create_user("dave").pk > other_user.pk
 
 
+def test_no_id_is_given_twice(user, message_of, attachment_of):
+    attachment_of(user, message_id=message_of(user).pk)
+    before = dump()
+    taken = Conversation.objects.create()  # and then deleted, or not committed yet
+    Conversation.objects.filter(pk=taken.pk).delete()
+
+    restore_rows(before)
+
+    assert Conversation.objects.create().pk > taken.pk
+
+
+def test_who_left_and_came_back_is_no_other(user, other_user, message_of, attachment_of):
+    message = message_of(user, other_user)
+    attachment_of(user, message_id=message.pk)
+    before = dump()
+    message.conversation.participants.remove(other_user)
+    message.conversation.participants.add(other_user)  # a row of another id
+
+    counts = restore_rows(before)
+
+    label = "messaging.conversation_participants"
+    assert counts[label] == RowCounts(unchanged=2)
+    assert message.conversation.participants.count() == 2
+
+
 def test_the_same_rows_are_left_alone(user, attachment_of):
     attachment_of(user)
     before = dump()

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.core.management.color import no_style
 from django.core.serializers import python
 from django.core.serializers.base import DeserializationError
 from django.db import DataError, IntegrityError, ProgrammingError, connection, transaction
@@ -26,6 +25,15 @@ from attachments.services.row_dump import (
 )
 
 Record = dict[str, Any]
+
+_ADVANCE_SEQUENCE = """
+SELECT setval(sequence, last_id)
+FROM (
+    SELECT pg_get_serial_sequence(%s, %s)::regclass AS sequence, max({column}) AS last_id
+    FROM {table}
+) AS ids
+WHERE last_id > coalesce(pg_sequence_last_value(sequence), 0)
+"""
 
 
 class Existing(Enum):
@@ -65,7 +73,7 @@ def restore_rows(
                 if not is_dry_run:
                     _write_batch(apps.get_model(label), new, different, existing)
             if not is_dry_run:
-                _reset_sequences([apps.get_model(label) for label in counts])
+                _advance_sequences([apps.get_model(label) for label in counts])
     except (
         DataError,
         DeserializationError,
@@ -87,16 +95,31 @@ def _make_batches(records: Iterable[Record]) -> Iterator[tuple[str, list[Record]
 
 def _compare(model: type[Model], batch: list[Record]) -> tuple[list[Record], list[Record]]:
     """The records whose row is missing, and those whose row is another."""
-    present = model._base_manager.filter(pk__in=[record["pk"] for record in batch])
-    stream = StringIO()
-    serialize_rows(present.iterator(BATCH_SIZE), stream)
-    stream.seek(0)
-    rows = {str(row["pk"]): row for row in map(json.loads, stream)}
+    present = _read(model, pk__in=[record["pk"] for record in batch])
+    rows = {str(row["pk"]): row for row in present}
     new = [record for record in batch if str(record["pk"]) not in rows]
     different = [
         record for record in batch if (row := rows.get(str(record["pk"]))) and row != record
     ]
+    if new and model._meta.auto_created:
+        new = _drop_known_pairs(model, new)
     return new, different
+
+
+def _drop_known_pairs(model: type[Model], new: list[Record]) -> list[Record]:
+    """Who left a group and came back has a row of another id, and of the same meaning."""
+    source = next(iter(new[0]["fields"]))
+    present = _read(model, **{f"{source}__in": [record["fields"][source] for record in new]})
+    known = {json.dumps(row["fields"]) for row in present}
+    return [record for record in new if json.dumps(record["fields"]) not in known]
+
+
+def _read(model: type[Model], **lookup: Any) -> Iterator[Record]:
+    """The rows that are there, serialised as in a snapshot."""
+    stream = StringIO()
+    serialize_rows(model._base_manager.filter(**lookup).iterator(BATCH_SIZE), stream)
+    stream.seek(0)
+    return map(json.loads, stream)
 
 
 def _write_batch(
@@ -153,8 +176,18 @@ def _find_ids(ids: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     return {name: ids[name][fields[name] and tuple(fields[name])] for name in ids}
 
 
-def _reset_sequences(models: list[type[Model]]) -> None:
-    """The next id of each table comes after those that were inserted."""
+def _advance_sequences(models: list[type[Model]]) -> None:
+    """The next id of each table comes after those that were inserted; SQLite sees to it itself.
+
+    Django's ``sequence_reset_sql`` would set a sequence back as well: to ids that were deleted, or
+    that another transaction has taken and not committed yet.
+    """
+    if connection.vendor != "postgresql":
+        return
+    quote = connection.ops.quote_name
     with connection.cursor() as cursor:
-        for statement in connection.ops.sequence_reset_sql(no_style(), models):
-            cursor.execute(statement)
+        for model in models:
+            if field := model._meta.auto_field:
+                table, column = quote(model._meta.db_table), str(field.column)
+                statement = _ADVANCE_SEQUENCE.format(table=table, column=quote(column))
+                cursor.execute(statement, [table, column])
