@@ -20,6 +20,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from attachments import services, storage
+from attachments.errors import BackupDamaged
 from attachments.models import Attachment
 from attachments.services.snapshots import make_snapshot_id
 from nodus.dev.embedded import EmbeddedS3, find_free_ports
@@ -409,6 +410,16 @@ def test_verify_finds_an_altered_snapshot(dest, backed_up, name, how):
     assert stopped.value.returncode == (2 if (name, how) == ("snapshot.json", "deleted") else 1)
 
 
+def test_a_snapshot_of_another_format_is_not_read(dest, backed_up):
+    _attachments, snapshot = backed_up
+    name = f"{snapshot}/snapshot.json"
+    dest.write(name, json.dumps({**json.loads(dest.read(name)), "format": 2}).encode())
+
+    with pytest.raises(CommandError, match="altered") as stopped:
+        run(dest.location, "--verify")
+    assert stopped.value.returncode == 1
+
+
 def test_verify_of_an_older_snapshot(dest, backed_up, user, attachment_of):
     _attachments, snapshot = backed_up
     attachment_of(user)
@@ -427,6 +438,22 @@ def test_verify_does_not_need_the_store(dest, backed_up, settings):
 
 
 # Pruning
+
+
+def test_a_backup_that_another_took_for_dead_does_not_call_itself_finished(
+    dest, user, attachment_of
+):
+    attachment_of(user)
+    archive = storage.open_archive(dest.location)
+
+    def prune(size_bytes):
+        for name in dest.list("snapshots/"):
+            dest.delete(name)
+
+    with services.dump_rows() as dump, pytest.raises(BackupDamaged):
+        services.backup_attachments(archive=archive, dump=dump, on_progress=prune)
+
+    assert not [name for name in dest.list("snapshots/") if name.endswith("snapshot.json")]
 
 
 @on_both

@@ -73,7 +73,7 @@ def backup_attachments(
 ) -> BackupReport:
     """Write a snapshot of these rows, copy what the archive does not have yet, and prune it.
 
-    With ``keep`` only so many snapshots stay. Raises ``BackupUnavailable``,
+    With ``keep`` only so many snapshots stay. Raises ``BackupUnavailable``, ``BackupDamaged``,
     ``StorageUnavailable``: the next backup goes on from there.
     """
     started_at = datetime.now(UTC)

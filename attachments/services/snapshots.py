@@ -84,7 +84,12 @@ def delete_snapshot(archive: storage.Archive, snapshot_id: str) -> None:
 
 
 def write_facts(archive: storage.Archive, snapshot: Snapshot) -> None:
-    """Make the snapshot a finished one."""
+    """Make the snapshot a finished one.
+
+    Raises ``BackupDamaged`` if another backup took this one for dead, and removed its rows.
+    """
+    if archive.find_size(get_rows_name(snapshot.id)) is None:
+        raise BackupDamaged(name=get_rows_name(snapshot.id))
     archive.flush()
     with storage.open_spool() as file:
         file.write(json.dumps(asdict(snapshot), indent=2).encode() + b"\n")
@@ -154,9 +159,12 @@ def _read_facts(archive: storage.Archive, snapshot_id: str) -> Snapshot:
     except storage.ArchiveFileNotFound as error:
         raise SnapshotNotFound(name=name) from error
     try:
-        return Snapshot(**json.loads(content))
+        facts = Snapshot(**json.loads(content))
     except (ValueError, TypeError) as error:
         raise BackupDamaged(name=name) from error
+    if (facts.id, facts.format) != (snapshot_id, FORMAT):
+        raise BackupDamaged(name=name)
+    return facts
 
 
 @contextmanager
