@@ -9,16 +9,19 @@ from urllib.parse import urlencode
 
 import pytest
 import requests
+from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.contrib.messages import get_messages
 from django.db import connection
+from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from attachments import storage
 from attachments.admin import pages
+from attachments.admin.links import Linker
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
 
@@ -763,6 +766,27 @@ def test_an_inline_costs_one_query(admin, user, message_of):
         counts.append(len([q for q in queries if '"attachments"' in q["sql"]]))
 
     assert counts == [1, 1]
+
+
+def test_the_list_of_messages_costs_as_many_queries_whatever_is_on_it(admin, user, message_of):
+    counts = []
+    for _ in range(2):
+        message_of(user)
+        with CaptureQueriesContext(connection) as queries:
+            admin.get("/admin/messaging/message/")
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+def test_a_link_finds_an_id_that_needs_quoting(admin, user):
+    linker = Linker(site=site, request=RequestFactory().get("/"))
+    linker.request.user = user
+    user.is_superuser = True
+
+    link = linker.link(type(user), "a/b_2Fc", "x")
+
+    assert 'href="/admin/auth/user/a_2Fb_5F2Fc/change/"' in link
 
 
 def test_a_message_is_saved_although_a_file_came_meanwhile(admin, user, message_of):

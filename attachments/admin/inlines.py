@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from attachments.admin import display
@@ -49,7 +50,7 @@ class NewestFormSet(BaseInlineFormSet):
     def get_list_url(self) -> str:
         """The list of all of them."""
         address = reverse("admin:attachments_attachment_changelist")
-        return f"{address}?{self.fk.name}__exact={self.instance.pk}"
+        return f"{address}?{urlencode({f'{self.fk.name}__exact': self.instance.pk})}"
 
 
 class AttachmentInline(admin.TabularInline):

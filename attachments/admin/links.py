@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
@@ -33,7 +34,7 @@ class Linker:
         if not self.can_view(model):
             return text
         name = f"{self.site.name}:{model._meta.app_label}_{model._meta.model_name}_change"
-        return format_html('<a href="{}">{}</a>', reverse(name, args=[pk]), text)
+        return format_html('<a href="{}">{}</a>', reverse(name, args=[quote(pk)]), text)
 
     def link_message(self, attachment: Attachment) -> SafeString | str:
         model = Attachment._meta.get_field("message").related_model

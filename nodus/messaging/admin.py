@@ -23,6 +23,6 @@ class ConversationAdmin(admin.ModelAdmin):
 @admin.register(Message)
 class MessageAdmin(admin.ModelAdmin):
     list_display = ["id", "conversation", "author", "created_at"]
-    list_select_related = ["author"]
+    list_select_related = ["conversation", "author"]
     raw_id_fields = ["conversation", "author"]
     inlines = [AttachmentInline]
