@@ -157,3 +157,15 @@ def test_the_list_fits_a_screen(open_admin, superuser, attachment_of, message_of
     overflow = "return arguments[0].scrollWidth - arguments[0].clientWidth"
 
     assert page.execute_script(overflow, results) == 0
+
+
+def test_long_keys_are_broken_into_lines(open_admin, superuser):
+    note = ObjectDeletion.objects.create(key="attachments/" + "k" * 200, last_error="z" * 200)
+    too_wide = (
+        "const box = document.querySelector('.results') || document.documentElement;"
+        "return box.scrollWidth > box.clientWidth"
+    )
+
+    for path in ("", f"{note.pk}/change/"):
+        browser = open_admin(superuser, f"attachments/objectdeletion/{path}")
+        assert not browser.execute_script(too_wide)
