@@ -102,6 +102,7 @@ class BackupCommand(BaseCommand):
                 [_("Rows"), report.rows],
                 [_("Objects"), report.objects],
                 [_("Missing or altered"), len(report.problems)],
+                [_("Attachments without an object in it"), report.left_out],
             ]
             print_table(self.stdout, [_("What"), _("How many")], rows)
             self.print_snapshot(report.snapshot, report.size_bytes)

@@ -25,7 +25,7 @@ from attachments.services.manifests import (
     write_line,
 )
 from attachments.services.pruning import prune_snapshots
-from attachments.services.row_dump import ATTACHMENT, BATCH_SIZE, RowDump
+from attachments.services.row_dump import BATCH_SIZE, RowDump, is_ready
 from attachments.services.snapshots import (
     LONGEST_RUN,
     Snapshot,
@@ -132,7 +132,7 @@ def _read_wanted(dump: RowDump) -> Iterator[ManifestEntry]:
     """The objects of the ready rows, by id; those without a SHA-256 have an empty one."""
     for record in read_lines(dump.content):
         fields = record["fields"]
-        if record["model"] == ATTACHMENT and fields["status"] == Attachment.Status.READY:
+        if is_ready(record):
             yield ManifestEntry(
                 id=record["pk"],
                 key=fields["storage_key"],

@@ -17,9 +17,9 @@ from attachments import storage
 from attachments.checksums import to_base64
 from attachments.conf import conf
 from attachments.errors import WouldOverwrite
-from attachments.models import Attachment, ObjectDeletion
+from attachments.models import ObjectDeletion
 from attachments.services.manifests import ManifestEntry, Problem, ProblemKind
-from attachments.services.row_dump import ATTACHMENT, BATCH_SIZE
+from attachments.services.row_dump import BATCH_SIZE, is_ready
 from attachments.services.row_load import Existing, RowCounts, restore_rows
 from attachments.services.snapshots import OpenSnapshot
 from attachments.services.transfers import JOBS, OnProgress, ignore_progress, run_in_order, spool
@@ -181,8 +181,7 @@ def _read_rows(snapshot: OpenSnapshot, report: RestoreReport) -> Iterator[dict[s
     manifest = snapshot.read_manifest()
     entry = next(manifest, None)
     for record in snapshot.read_rows():
-        is_attachment = record["model"] == ATTACHMENT
-        if is_attachment and record["fields"]["status"] == Attachment.Status.READY:
+        if is_ready(record):
             while entry and entry.id < record["pk"]:
                 entry = next(manifest, None)
             if entry is None or entry.id != record["pk"] or entry.id in failed:

@@ -85,6 +85,13 @@ def is_made_by_migrate(model: type[Model]) -> bool:
     return model._meta.label_lower in _MADE_BY_MIGRATE
 
 
+def is_ready(record: dict[str, Any]) -> bool:
+    """Whether it is the serialised row of an attachment that the store serves."""
+    return bool(
+        record["model"] == ATTACHMENT and record["fields"]["status"] == Attachment.Status.READY
+    )
+
+
 @contextmanager
 def _freeze_database() -> Iterator[None]:
     """Every query sees the same moment; SQLite does so in any transaction."""

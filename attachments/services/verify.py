@@ -5,6 +5,7 @@ from functools import partial
 
 from attachments import storage
 from attachments.services.manifests import ManifestEntry, Problem, ProblemKind
+from attachments.services.row_dump import is_ready
 from attachments.services.snapshots import OpenSnapshot
 from attachments.services.transfers import (
     JOBS,
@@ -23,6 +24,8 @@ class VerifyReport:
     rows: int
     objects: int = 0
     size_bytes: int = 0
+    left_out: int = 0
+    """Ready attachments whose object the backup did not find, or whose row went while it ran."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -44,6 +47,7 @@ def verify_snapshot(
         report.size_bytes += entry.size_bytes
         if kind:
             report.problems.append(Problem(kind=kind, key=entry.key, attachment_id=entry.id))
+    report.left_out = sum(map(is_ready, snapshot.read_rows())) - report.objects
     return report
 
 
