@@ -187,6 +187,7 @@ class EmbeddedS3:
             "-admin.ui=false",
             "-webdav=false",
             "-master.telemetry=false",
+            "-volume.preStopSeconds=0",  # no other server waits to hear that it goes
             *ports,
         ]
 
