@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import InterfaceError, OperationalError
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
@@ -15,12 +14,17 @@ from attachments.errors import (
     BackupDamaged,
     BackupError,
     RowsDoNotFit,
-    StorageUnavailable,
     WouldOverwrite,
 )
-from attachments.management.terminal import parse_count, print_table, show_progress
+from attachments.management.terminal import (
+    COULD_NOT_RUN,
+    parse_count,
+    print_table,
+    show_progress,
+    stop_at_outages,
+)
 
-SOMETHING_IS_WRONG, COULD_NOT_RUN = 1, 2
+SOMETHING_IS_WRONG = 1
 MAX_SHOWN = 100
 EXIT_STATUSES = _(
     "Exit status: 0 if all is well; 1 if an object is missing or altered, or would have been "
@@ -59,17 +63,12 @@ class BackupCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         action = self.verify if options["verify"] else self.run
         try:
-            problems = action(storage.open_archive(options["location"]), options)
+            with stop_at_outages():
+                problems = action(storage.open_archive(options["location"]), options)
         except (BackupDamaged, RowsDoNotFit, WouldOverwrite) as error:
             raise CommandError(error.detail, returncode=SOMETHING_IS_WRONG) from error
-        except StorageUnavailable as error:
-            message = f"{error.detail} ({error.__cause__})"
-            raise CommandError(message, returncode=COULD_NOT_RUN) from error
         except BackupError as error:
             raise CommandError(error.detail, returncode=COULD_NOT_RUN) from error
-        except (OperationalError, InterfaceError) as error:
-            message = _("The database is not available. (%s)") % error
-            raise CommandError(message, returncode=COULD_NOT_RUN) from error
         except OSError as error:  # of the temporary files that large objects pass through
             raise CommandError(str(error), returncode=COULD_NOT_RUN) from error
         if problems:

@@ -1,4 +1,4 @@
-"""What commands share: durations as people write them, progress bars, tables."""
+"""What commands share: arguments, questions, progress bars, tables, and what stops them."""
 
 import argparse
 import re
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import OutputWrapper
+from django.core.management.base import CommandError, OutputWrapper
+from django.db import InterfaceError, OperationalError
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from rich.console import Console
@@ -25,6 +26,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from attachments.errors import StorageUnavailable
+
+COULD_NOT_RUN = 2
+"""The exit status; 1 is for what was found to be wrong."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -41,6 +46,25 @@ def parse_count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(_("not a whole number above zero: %s") % text)
     return int(text)
+
+
+@contextmanager
+def stop_at_outages() -> Iterator[None]:
+    """A store or a database that does not answer ends the command: ``COULD_NOT_RUN``."""
+    try:
+        yield
+    except StorageUnavailable as error:
+        message = f"{error.detail} ({error.__cause__})"
+        raise CommandError(message, returncode=COULD_NOT_RUN) from error
+    except (OperationalError, InterfaceError) as error:
+        message = _("The database is not available. (%s)") % error
+        raise CommandError(message, returncode=COULD_NOT_RUN) from error
+
+
+def ask(question: str) -> None:
+    """Any answer but yes ends the command: ``COULD_NOT_RUN``."""
+    if input(f"{question} [yes/no] ").strip().lower() != "yes":
+        raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
 
 
 @contextmanager

@@ -3,25 +3,23 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import InterfaceError, OperationalError
 from django.template.defaultfilters import filesizeformat
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from attachments import services
-from attachments.errors import StorageUnavailable
 from attachments.management.terminal import (
+    ask,
     parse_count,
     parse_duration,
     print_table,
     show_progress,
+    stop_at_outages,
 )
 from attachments.models import Attachment
 from attachments.services import Finding, FindingKind, ReconcileReport
-
-COULD_NOT_RUN = 2
 
 
 class Command(BaseCommand):
@@ -83,14 +81,8 @@ class Command(BaseCommand):
             elif len(shown) < options["limit"]:
                 shown.append(finding)
 
-        try:
+        with stop_at_outages():
             report = self._reconcile(options, show)
-        except StorageUnavailable as error:
-            message = f"{error.detail} ({error.__cause__})"
-            raise CommandError(message, returncode=COULD_NOT_RUN) from error
-        except (OperationalError, InterfaceError) as error:
-            message = _("The database is not available. (%s)") % error
-            raise CommandError(message, returncode=COULD_NOT_RUN) from error
         if options["json"]:
             self._write_line({"kind": "summary", **asdict(report), "is_clean": report.is_clean})
         else:
@@ -103,19 +95,14 @@ class Command(BaseCommand):
         if not (options["interactive"] and sys.stdin.isatty()):
             return
         if options["delete_unknown"]:
-            self._ask(
-                _(
-                    "Objects that no row knows will be deleted for good. If the database was lost "
-                    "in part, they are all that is left of those files."
-                )
+            warning = _(
+                "Objects that no row knows will be deleted for good. If the database was lost "
+                "in part, they are all that is left of those files."
             )
+            ask(warning + "\n" + _("Continue?"))
         if options["mark_missing"]:
-            self._ask(_("Rows whose object is missing will be rejected, and purged later."))
-
-    def _ask(self, warning: str) -> None:
-        answer = input(warning + "\n" + _("Continue?") + " [yes/no] ")
-        if answer.strip().lower() != "yes":
-            raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
+            warning = _("Rows whose object is missing will be rejected, and purged later.")
+            ask(warning + "\n" + _("Continue?"))
 
     def _reconcile(self, options: dict[str, Any], show: Any) -> ReconcileReport:
         total = Attachment.objects.ready().count()

@@ -1,12 +1,12 @@
 import sys
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
 from attachments import services, storage
-from attachments.management.backups import COULD_NOT_RUN, EXIT_STATUSES, BackupCommand
-from attachments.management.terminal import print_table, show_progress
+from attachments.management.backups import EXIT_STATUSES, BackupCommand
+from attachments.management.terminal import ask, print_table, show_progress
 from attachments.services import Existing
 
 
@@ -93,9 +93,7 @@ class Command(BackupCommand):
             preview.refuse_different()
         if existing is Existing.OVERWRITE and options["interactive"] and sys.stdin.isatty():
             self._tell(preview, options)
-            answer = input(_("Overwrite what is different?") + " [yes/no] ")
-            if answer.strip().lower() != "yes":
-                raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
+            ask(_("Overwrite what is different?"))
 
     def _tell(self, report: services.RestoreReport, options: dict[str, Any]) -> None:
         if options["json"]:
