@@ -56,7 +56,9 @@ class MessageIdField(serializers.Field):
     default_error_messages = {"invalid": _("Not a valid message id.")}
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, bool | list | dict):
+        is_scalar = isinstance(data, int | str) and not isinstance(data, bool)
+        # Databases refuse null characters and lone surrogates, each with an error of its own.
+        if not is_scalar or not str(data).isprintable():
             self.fail("invalid")
         try:
             field = get_message_model()._meta.pk

@@ -191,6 +191,11 @@ def test_list_filters(client, api, user, other_user, ready, message_of):
     assert list_ids(api(other_user), message_id=message.pk + 1) == []
 
 
+@pytest.mark.parametrize("cursor", ["nonsense", base64.b64encode(b"p=nonsense").decode()])
+def test_list_refuses_a_cursor_that_it_did_not_give(client, cursor):
+    assert get_error(client.get(BASE, {"cursor": cursor})) == (404, "not_found", None)
+
+
 @pytest.mark.parametrize(
     "query", [{"status": "nonsense"}, {"message_id": "x"}, {"message_id": 2**80}]
 )
@@ -254,6 +259,7 @@ def test_an_idempotency_key_reused(client):
         ({"checksum_sha256": "zz"}, "invalid_checksum", "checksum_sha256"),
         ({"message_id": "x"}, "invalid", "message_id"),
         ({"message_id": True}, "invalid", "message_id"),
+        ({"message_id": 1.5}, "invalid", "message_id"),
         ({"message_id": 2**80}, "invalid", "message_id"),
     ],
 )
@@ -297,6 +303,7 @@ def test_presign_names_each_missing_field(client):
             "invalid_metadata",
         ),
         (b'{"filename": "a", "content_type": "\\ud800"}', 400, "content_type_not_allowed"),
+        (b'{"filename": "a", "content_type": "image/png", "message_id": 1e999}', 400, "invalid"),
     ],
 )
 def test_rubbish_is_refused(client, body, status, code):
