@@ -8,7 +8,7 @@ export S3_PORT ?= 9000
 .PHONY: help run demo test lint format bench bench-large requirements messages clean
 
 help: ## Show what there is
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # What is pinned is installed; uv does in seconds what pip does in a minute.
 $(INSTALLED): tests/requirements.txt
