@@ -376,8 +376,14 @@ def test_delete_unknown(user, attachment_of, bucket):
     assert find()[1] == services.ReconcileReport(rows=1, objects=1)
 
 
-def test_a_key_that_is_too_long_for_a_note_is_left(bucket):
-    key = "attachments/" + "/".join(["x" * 100] * 6)
+@pytest.mark.parametrize(
+    "key",
+    [
+        "attachments/" + "/".join(["x" * 100] * 6),  # too long for a note
+        "attachments/\x01",  # no XML can name it
+    ],
+)
+def test_a_key_that_cannot_be_noted_and_deleted_is_left(bucket, key):
     bucket.put_object(Key=key, Body=b"hello")
 
     findings, report = find(delete_unknown=True)
@@ -387,6 +393,7 @@ def test_a_key_that_is_too_long_for_a_note_is_left(bucket):
         0,
         False,
     )
+    bucket.Object(key).delete()  # no DeleteObjects of other tests could
 
 
 def test_unknown_objects_wait_in_notes_while_the_store_is_down(bucket, monkeypatch):

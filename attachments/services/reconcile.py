@@ -232,10 +232,11 @@ def _parse_id(key: str) -> UUID | None:
 def _delete_unknown(findings: list[Finding]) -> int:
     """Delete the objects that no row knows; what the store refuses waits in its note.
 
-    A key that is too long for a note is none of ours and left to people.
+    A key that is too long for a note, or that cannot be named to the store, is none of ours and
+    left to people.
     """
     unknown = [item.key for item in findings if item.kind == FindingKind.UNKNOWN_OBJECT]
-    keys = [key for key in unknown if len(key) <= MAX_KEY_LENGTH]
+    keys = [key for key in unknown if len(key) <= MAX_KEY_LENGTH and storage.can_delete(key)]
     if not keys:
         return 0
     note_deletions(keys)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from attachments.storage.client import (
 )
 
 MAX_DELETE = 1000  # keys per DeleteObjects, by the S3 API
+# DeleteObjects is XML 1.0: https://www.w3.org/TR/xml/#charsets
+_XML_TEXT = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
 CHUNK_BYTES = 2**18
 
 
@@ -205,6 +208,11 @@ def put_object(
 
 def _make_cache_control(*, is_public: bool) -> str:
     return f"{'public' if is_public else 'private'}, max-age=31536000, immutable"
+
+
+def can_delete(key: str) -> bool:
+    """Whether ``delete_objects`` can name this key; one that it cannot fails all the others."""
+    return bool(_XML_TEXT.fullmatch(key))
 
 
 def delete_objects(keys: Iterable[str]) -> dict[str, str]:
