@@ -197,6 +197,17 @@ def test_progress_is_told_of_each_batch(user, aged):
     assert set(steps) <= {1, 2}  # batches side by side may find the last rows taken
 
 
+def test_a_batch_is_no_larger_than_a_statement_may_be(user, aged, monkeypatch):
+    for _ in range(3):
+        aged(user, 8 * DAY)
+    monkeypatch.setattr(purge, "MAX_BATCH_SIZE", 2)
+    steps = []
+
+    services.purge_attachments(batch_size=100_000, on_progress=steps.append)
+
+    assert steps == [2, 1]
+
+
 def test_a_thousand_orphans_take_few_calls_to_the_store(user, store_calls, bucket):
     moment = timezone.now() - 8 * DAY
     Attachment.objects.bulk_create(

@@ -22,6 +22,7 @@ from attachments.models import Attachment, AttachmentQuerySet, ObjectDeletion
 from attachments.services.deletions import carry_out_deletions
 
 BATCH_SIZE = 1000
+MAX_BATCH_SIZE = 10_000  # PostgreSQL takes 65535 parameters in a statement
 WORKERS = 3
 # A client that lost our answer may still confirm, and an Idempotency-Key is good, for a day.
 STALE_GRACE = timedelta(days=1)
@@ -83,13 +84,14 @@ def purge_attachments(
     """Remove what nothing needs, and carry out every note that is due.
 
     Orphans and refused uploads are kept for ``older_than``, by default ``ORPHAN_DAYS``; ``limit``
-    bounds the rows that go; ``on_progress`` is told of each batch. What is being linked or
-    confirmed at this moment is left alone. Raises ``StorageUnavailable``: then a later run does
-    the rest.
+    bounds the rows that go; a batch has at most ``MAX_BATCH_SIZE`` rows, and ``on_progress`` is
+    told of each. What is being linked or confirmed at this moment is left alone. Raises
+    ``StorageUnavailable``: then a later run does the rest.
     """
     storage.ping_bucket()
     carry_out_deletions()
     report = PurgeReport()
+    batch_size = min(batch_size, MAX_BATCH_SIZE)
     for kind, rows in _find_purgeable(older_than).items():
         budget = None if limit is None else limit - report.row_count
         for sizes in _delete_in_batches(rows, batch_size=batch_size, limit=budget):
