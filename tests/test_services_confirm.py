@@ -20,7 +20,7 @@ from attachments.errors import (
     UploadExpired,
     UploadInProgress,
 )
-from attachments.models import Attachment
+from attachments.models import Attachment, AttachmentQuerySet
 
 pytestmark = pytest.mark.django_db
 
@@ -283,6 +283,38 @@ def test_a_ready_attachment_may_be_hung_by_a_later_confirm(user, upload, message
 
     assert confirm(ticket, user, message_id=message.pk).message_id == message.pk
     assert confirm(ticket, user, message_id=message.pk).message_id == message.pk
+
+
+def test_two_confirms_that_hang_it_on_one_message_at_the_same_moment(
+    user, upload, message_of, monkeypatch
+):
+    ticket, message = upload(user), message_of(user)
+    confirm(ticket, user)
+    find = AttachmentQuerySet.find
+
+    def find_before_the_other(rows, attachment_id):
+        found = find(rows, attachment_id)
+        Attachment.objects.update(message=message)
+        return found
+
+    monkeypatch.setattr(AttachmentQuerySet, "find", find_before_the_other)
+
+    assert confirm(ticket, user, message_id=message.pk).message == message
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_message_goes_while_a_ready_attachment_is_hung(user, upload, message_of, monkeypatch):
+    ticket, message = upload(user), message_of(user)
+    confirm(ticket, user)
+
+    def check(**kwargs):
+        message._meta.model.objects.all().delete()
+
+    monkeypatch.setattr("attachments.services.confirm.check_linkable", check)
+
+    with pytest.raises(NotFound):
+        confirm(ticket, user, message_id=message.pk)
+    assert Attachment.objects.get().message is None
 
 
 def test_linked_once_it_stays(user, upload, message_of):

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from attachments import services
+from attachments import services, storage
 from attachments.errors import (
     ContentTypeNotAllowed,
     FileTooLarge,
@@ -135,6 +135,22 @@ def test_presign_for_a_strangers_message_or_none_looks_the_same(user, other_user
 
 
 # Idempotency
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("idempotency_key", [None, "k"])
+def test_the_message_goes_while_presign_runs(user, message_of, monkeypatch, idempotency_key):
+    message = message_of(user)
+    monkeypatch.setattr(storage, "ensure_bucket", message.delete)
+    message_id = message.pk
+
+    with pytest.raises(NotFound) as caught:
+        services.presign_upload(
+            user=user, **PNG, message_id=message_id, idempotency_key=idempotency_key
+        )
+
+    assert caught.value.attr == "message_id"
+    assert not Attachment.objects.exists()
 
 
 def test_the_same_key_gives_the_same_attachment_with_a_fresh_form(user):

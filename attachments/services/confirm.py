@@ -109,7 +109,8 @@ def _change_ready(attachment: Attachment, changes: dict[str, Any]) -> Attachment
         return attachment
     row = Attachment.objects.filter(pk=attachment.pk)
     if "message_id" in changes:
-        row = row.filter(message=None)
+        # Another confirm may hang it there at this moment, of the same request perhaps.
+        row = row.filter(Q(message=None) | Q(message=changes["message_id"]))
     if not _update(row, attachment, changes):
         raise AlreadyLinked(attr="message_id")
     return attachment
@@ -140,11 +141,7 @@ def _verify_and_publish(attachment: Attachment, changes: dict[str, Any]) -> None
         "confirmed_at": timezone.now(),
         "lease_expires_at": None,
     }
-    try:
-        is_published = _update(_get_held(attachment), attachment, {**published, **changes})
-    except IntegrityError as error:  # the message went while the store was asked
-        raise NotFound(attr="message_id") from error
-    if not is_published:
+    if not _update(_get_held(attachment), attachment, {**published, **changes}):
         _give_way(attachment)
 
 
@@ -233,7 +230,11 @@ def _give_way(attachment: Attachment) -> NoReturn:
 
 def _update(rows: AttachmentQuerySet, attachment: Attachment, fields: dict[str, Any]) -> bool:
     """Change the row if it is among ``rows``, and then the instance alike."""
-    if not rows.update(**fields):
+    try:
+        is_changed = bool(rows.update(**fields))
+    except IntegrityError as error:  # the message went since it was looked at
+        raise NotFound(attr="message_id") from error
+    if not is_changed:
         return False
     for name, value in fields.items():
         setattr(attachment, name, value)

@@ -19,6 +19,7 @@ from attachments.errors import (
     IdempotencyKeyReused,
     InvalidIdempotencyKey,
     InvalidSize,
+    NotFound,
 )
 from attachments.filenames import clean_filename
 from attachments.metadata import clean_metadata
@@ -77,7 +78,7 @@ def presign_upload(
         check_linkable(message_id=message_id, user=user)
     storage.ensure_bucket()
     if idempotency_key is None:
-        attachment.save(force_insert=True)
+        _save(attachment)
         return _sign_ticket(attachment, is_replayed=False)
     stored = _save_once(attachment, key=idempotency_key)
     return _sign_ticket(stored, is_replayed=stored is not attachment)
@@ -123,6 +124,13 @@ def _sign_ticket(attachment: Attachment, *, is_replayed: bool) -> Ticket:
     )
 
 
+def _save(attachment: Attachment) -> None:
+    try:
+        attachment.save(force_insert=True)
+    except IntegrityError as error:  # the message went since it was looked at
+        raise NotFound(attr="message_id") from error
+
+
 def _save_once(attachment: Attachment, *, key: str) -> Attachment:
     """Insert the row, or give the one that the same request made before.
 
@@ -136,13 +144,13 @@ def _save_once(attachment: Attachment, *, key: str) -> Attachment:
     try:
         with transaction.atomic():
             attachment.save(force_insert=True)
-    except IntegrityError:
+    except IntegrityError as error:
         cutoff = timezone.now() - IDEMPOTENCY_KEY_LIFETIME
         if same_key.filter(created_at__lt=cutoff).update(idempotency_key=None):
             return _save_once(attachment, key=key)
         stored = same_key.first()
-        if stored is None:  # not the key: the user or the message is gone
-            raise
+        if stored is None:  # not the key: the message went since it was looked at
+            raise NotFound(attr="message_id") from error
     else:
         return attachment
     if stored.idempotency_fingerprint != attachment.idempotency_fingerprint:
