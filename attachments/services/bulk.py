@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet, Sum
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from attachments.models import Attachment, ObjectDeletion
 from attachments.services.deletions import (
@@ -57,6 +57,6 @@ def retry_deletions(notes: QuerySet[ObjectDeletion]) -> int:
     ``StorageUnavailable``.
     """
     ObjectDeletion.objects.filter(pk__in=notes.order_by().values("pk"), attempts__gt=0).update(
-        due_at=timezone.now()
+        due_at=Now()
     )
     return carry_out_deletions(max_calls=MAX_CALLS_AFTER_COMMIT)

@@ -1,12 +1,15 @@
-"""Notes of objects to delete: written with the deletion of rows, carried out after the commit."""
+"""Notes of objects to delete: written with the deletion of rows, carried out after the commit.
+
+The database writes them by its own clock, so that by no other is it told whether they are due.
+"""
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from attachments import storage
 from attachments.errors import StorageUnavailable
@@ -22,7 +25,7 @@ MAX_CALLS_AFTER_COMMIT = 10
 
 def note_deletions(keys: Iterable[str]) -> None:
     """Note objects to delete that no deleted row names; in the transaction of the reason why."""
-    ObjectDeletion.objects.bulk_create([ObjectDeletion(key=key) for key in keys])
+    ObjectDeletion.objects.bulk_create([ObjectDeletion(key=key, due_at=Now()) for key in keys])
 
 
 def carry_out_deletions(*, max_calls: int | None = None) -> int:
@@ -31,9 +34,8 @@ def carry_out_deletions(*, max_calls: int | None = None) -> int:
     Several runs share the work. What a killed run took, or the store refused to delete, is for
     runs after ``CLAIM``. Raises ``StorageUnavailable``; every note is kept.
     """
-    started_at = timezone.now()
     deleted = calls = 0
-    while calls != max_calls and (notes := _claim_notes(due_at=started_at)):
+    while calls != max_calls and (notes := _claim_notes()):
         calls += 1
         deleted += _delete_noted(notes)
     return deleted
@@ -47,15 +49,15 @@ def carry_out_after_commit() -> None:
         logger.warning("The store is down: noted deletions wait for the next purge_orphans.")
 
 
-def _claim_notes(*, due_at: datetime) -> dict[int, str]:
+def _claim_notes() -> dict[int, str]:
     """Own up to one call's notes, by id; the newest first, which are those of this commit."""
-    due = ObjectDeletion.objects.filter(due_at__lte=due_at).order_by("-pk")
+    due = ObjectDeletion.objects.filter(due_at__lte=Now()).order_by("-pk")
     with transaction.atomic():
         notes = dict(
             due.select_for_update(skip_locked=True).values_list("pk", "key")[: storage.MAX_DELETE]
         )
         ObjectDeletion.objects.filter(pk__in=notes).update(
-            due_at=timezone.now() + CLAIM, attempts=F("attempts") + 1
+            due_at=Now() + CLAIM, attempts=F("attempts") + 1
         )
     return notes
 
@@ -65,7 +67,7 @@ def _delete_noted(notes: dict[int, str]) -> int:
     try:
         refused = storage.delete_objects(notes.values())
     except StorageUnavailable as error:
-        claimed.update(due_at=timezone.now(), last_error=str(error.__cause__))
+        claimed.update(due_at=Now(), last_error=str(error.__cause__))
         raise
     for key, reason in refused.items():
         logger.error("The store refuses to delete %s: %s", key, reason)
