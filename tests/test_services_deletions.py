@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from attachments import services, storage
@@ -207,6 +208,19 @@ def test_what_the_store_refuses_to_delete_stays_with_its_reason(
     assert gone.key not in caplog.text
     # Not again in the same run, and not at once in the next.
     assert services.carry_out_deletions() == 0
+
+
+def test_many_refusals_cost_no_more_queries_than_one(monkeypatch):
+    monkeypatch.setattr(storage, "delete_objects", lambda keys: dict.fromkeys(keys, "AccessDenied"))
+
+    def count_queries(notes):
+        deletions.note_deletions(f"attachments/{number}" for number in range(notes))
+        with CaptureQueriesContext(connection) as queries:
+            assert services.carry_out_deletions() == 0
+        return len(queries)
+
+    assert count_queries(20) == count_queries(1)
+    assert set(ObjectDeletion.objects.values_list("last_error", flat=True)) == {"AccessDenied"}
 
 
 def test_an_object_that_is_gone_already_is_no_error(user, attachment_of, bucket):

@@ -71,7 +71,9 @@ def _delete_noted(notes: dict[int, str]) -> int:
         raise
     for key, reason in refused.items():
         logger.error("The store refuses to delete %s: %s", key, reason)
-        claimed.filter(key=key).update(last_error=reason)
+    for reason in set(refused.values()):
+        keys = [key for key, given in refused.items() if given == reason]
+        claimed.filter(key__in=keys).update(last_error=reason)
     deleted = [pk for pk, key in notes.items() if key not in refused]
     claimed.filter(pk__in=deleted).delete()
     return len(deleted)
