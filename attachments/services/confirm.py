@@ -38,8 +38,8 @@ from attachments.services.deletions import carry_out_after_commit, note_deletion
 
 logger = logging.getLogger(__name__)
 
-# Longer than any confirm that still runs: 3 calls x 2 attempts x (2 s connect + 10 s read) = 72 s.
-LEASE = timedelta(seconds=90)
+# Longer than any confirm that still runs: 4 calls x 2 attempts x (2 s connect + 10 s read) = 96 s.
+LEASE = timedelta(seconds=120)
 _FINAL = [Attachment.Status.READY, Attachment.Status.REJECTED]
 
 

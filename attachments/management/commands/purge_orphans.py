@@ -33,7 +33,7 @@ class Command(BaseCommand):
             "--batch-size",
             type=parse_count,
             default=services.BATCH_SIZE,
-            help=_("rows in one transaction (default: %(default)s)"),
+            help=_("rows in one transaction, at most 10000 (default: %(default)s)"),
         )
         parser.add_argument("--limit", type=parse_count, help=_("rows to remove at most"))
         parser.add_argument("--dry-run", action="store_true", help=_("tell, and remove nothing"))

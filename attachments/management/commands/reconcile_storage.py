@@ -101,7 +101,7 @@ class Command(BaseCommand):
             )
             ask(warning + "\n" + _("Continue?"))
         if options["mark_missing"]:
-            warning = _("Rows whose object is missing will be rejected, and purged later.")
+            warning = _("Rows whose object is missing will be rejected, as a record of the loss.")
             ask(warning + "\n" + _("Continue?"))
 
     def _reconcile(self, options: dict[str, Any], show: Any) -> ReconcileReport:
