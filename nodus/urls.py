@@ -1,12 +1,20 @@
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
-from django.views.defaults import page_not_found
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from attachments.errors import NotFound
 from nodus.health import HealthView
 from nodus.tokens import RefreshView, TokenView
+
+
+@csrf_exempt
+def say_not_found(request: HttpRequest, path: str) -> JsonResponse:
+    """Clients of the API get JSON for addresses that do not exist, too, whatever DEBUG is."""
+    error = {"code": NotFound.code, "detail": NotFound().detail, "attr": None}
+    return JsonResponse({"type": "client_error", "errors": [error]}, status=404)
+
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -18,12 +26,5 @@ urlpatterns = [
     path("api/v1/auth/token/refresh", RefreshView.as_view(), name="token-refresh"),
     path("api/v1/", include("attachments.urls")),
     path("api/v1/", include("nodus.messaging.urls")),
+    path("api/<path:path>", say_not_found),
 ]
-
-
-def handler404(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Clients of the API get JSON for addresses that do not exist, too."""
-    if not request.path.startswith("/api/"):
-        return page_not_found(request, exception)
-    error = {"code": NotFound.code, "detail": NotFound().detail, "attr": None}
-    return JsonResponse({"type": "client_error", "errors": [error]}, status=404)

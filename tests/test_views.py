@@ -516,3 +516,14 @@ def test_errors_speak_the_clients_language(client):
 def test_json_is_what_it_says(client):
     assert json.loads(presign(client).content)
     assert presign(client)["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("is_debug", [True, False])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_an_address_that_does_not_exist(client, settings, method, is_debug):
+    settings.DEBUG = is_debug
+
+    response = getattr(client, method)("/api/v1/attachment")
+
+    assert response["Content-Type"] == "application/json"
+    assert get_error(response) == (404, "not_found", None)

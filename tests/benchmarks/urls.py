@@ -20,4 +20,3 @@ urlpatterns = [
     path(settings.FLOOR_PATH.removeprefix("/"), FloorView.as_view()),
     *nodus_urls.urlpatterns,
 ]
-handler404 = nodus_urls.handler404
