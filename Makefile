@@ -24,7 +24,7 @@ demo: $(INSTALLED) ## Play a REST client: upload, confirm, share, download, and 
 	@$(BIN)/python -m nodus.dev.demo
 
 test: $(INSTALLED) ## Run all the tests (ARGS="-k confirm" chooses some)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(INSTALLED) ## Run the linters and the static checks
 	$(BIN)/ruff check .

@@ -38,8 +38,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fast one
 
 
+# Modules that take longest: begun last, one core would wait for them alone.
+_LONGEST = ("test_run", "test_sqlite", "test_faults", "test_wheel")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what the database cannot do: tests/test_sqlite.py says what that is."""
+    items.sort(key=lambda item: item.path.stem not in _LONGEST)
     if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
         return
     deselected = [item for item in items if item.get_closest_marker("postgres")]

@@ -205,7 +205,7 @@ def test_a_batch_is_no_larger_than_a_statement_may_be(user, aged, monkeypatch):
 
     services.purge_attachments(batch_size=100_000, on_progress=steps.append)
 
-    assert steps == [2, 1]
+    assert sorted(steps) == [1, 2]  # side by side, in no order
 
 
 def test_a_thousand_orphans_take_few_calls_to_the_store(user, store_calls, bucket):

@@ -319,13 +319,13 @@ def manage(*args, language="ru", **variables):
 
 
 def test_help_is_in_the_language_of_the_environment():
-    russian = manage("purge_orphans", "--help")
-    english = manage("purge_orphans", "--help", language="en")
+    russian = " ".join(manage("purge_orphans", "--help").split())  # argparse wraps lines
+    english = " ".join(manage("purge_orphans", "--help", language="en").split())
 
     assert "Удаляет вложения без сообщения" in russian
-    assert "строк в одной транзакции (по умолчанию 1000)" in russian
+    assert "строк в одной транзакции, не больше 10000 (по умолчанию 1000)" in russian
     assert "Remove attachments that hang on no message" in english
-    assert "rows in one transaction (default: 1000)" in english
+    assert "rows in one transaction, at most 10000 (default: 1000)" in english
 
 
 @pytest.mark.postgres
