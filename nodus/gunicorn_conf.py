@@ -5,6 +5,7 @@ import os
 wsgi_app = "nodus.wsgi"
 bind = os.environ.get("BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+preload_app = True  # loaded once and forked: half the start, shared memory; connections open later
 worker_class = "gthread"  # a confirm waits for the store: its worker serves others meanwhile
 threads = 4
 timeout = 60
