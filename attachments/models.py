@@ -12,10 +12,10 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext_lazy as _
 
 from attachments.conf import conf
-from attachments.content_types import get_extensions, is_inline
 from attachments.errors import REJECTIONS
-from attachments.filenames import make_safe_name
 from attachments.policy import User, get_access_policy
+from attachments.rules.content_types import get_extensions, is_inline
+from attachments.rules.filenames import make_safe_name
 from attachments.storage import get_attachments_storage
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from attachments.views import AttachmentViewSet
+from attachments.api.views import AttachmentViewSet
 
 app_name = "attachments"
 

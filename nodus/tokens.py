@@ -10,7 +10,7 @@ from rest_framework_simplejwt.serializers import (
 )
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
-from attachments.openapi import describe_errors
+from attachments.api.openapi import describe_errors
 
 
 class TokenView(TokenObtainPairView):

@@ -19,10 +19,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from attachments import services, storage
+from attachments import backups, services, storage
+from attachments.backups.snapshots import make_snapshot_id
 from attachments.errors import BackupDamaged
 from attachments.models import Attachment
-from attachments.services.snapshots import make_snapshot_id
 from nodus.dev.embedded import EmbeddedS3, find_free_ports
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
@@ -310,7 +310,7 @@ def test_what_is_deleted_meanwhile_is_no_problem(dest, user, attachment_of, monk
 
 def test_the_rows_are_of_one_moment(tmp_path, user, message_of, attachment_of, monkeypatch):
     """Users are read first: who comes, writes and uploads after that is in no table."""
-    from attachments.services import row_dump
+    from attachments.backups import row_dump
 
     attachment_of(user)
     original, late = row_dump._dump, []
@@ -451,8 +451,8 @@ def test_a_backup_that_another_took_for_dead_does_not_call_itself_finished(
         for name in dest.list("snapshots/"):
             dest.delete(name)
 
-    with services.dump_rows() as dump, pytest.raises(BackupDamaged):
-        services.backup_attachments(archive=archive, dump=dump, on_progress=prune)
+    with backups.dump_rows() as dump, pytest.raises(BackupDamaged):
+        backups.backup_attachments(archive=archive, dump=dump, on_progress=prune)
 
     assert not [name for name in dest.list("snapshots/") if name.endswith("snapshot.json")]
 

@@ -16,7 +16,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from attachments import services, storage
+from attachments import backups, services, storage
 from attachments.models import Attachment, ObjectDeletion
 from nodus.dev.embedded import find_free_ports
 
@@ -58,7 +58,7 @@ def lose_everything(bucket):
 
 def dump():
     """All the rows, as a backup has them."""
-    with services.dump_rows() as rows:
+    with backups.dump_rows() as rows:
         rows.content.seek(0)
         return sorted(rows.content)
 
@@ -441,7 +441,7 @@ import os, signal, sys
 import django
 django.setup()
 from django.core.management import call_command
-from attachments.services import row_load
+from attachments.backups import row_load
 
 def die(models):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -18,7 +18,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from attachments.charts import Datum, draw_bars, draw_columns
+from attachments.admin.charts import Datum, draw_bars, draw_columns
 from attachments.conf import conf
 from attachments.models import Attachment
 from attachments.services import usage as services

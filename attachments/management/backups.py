@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
-from attachments import services, storage
+from attachments import backups, storage
 from attachments.errors import (
     BackupDamaged,
     BackupError,
@@ -55,7 +55,7 @@ class BackupCommand(BaseCommand):
         parser.add_argument(
             "--jobs",
             type=parse_count,
-            default=services.JOBS,
+            default=backups.JOBS,
             help=_("transfers at once (default: %(default)s)"),
         )
         parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
@@ -74,13 +74,13 @@ class BackupCommand(BaseCommand):
         if problems:
             sys.exit(SOMETHING_IS_WRONG)
 
-    def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[services.Problem]:
+    def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[backups.Problem]:
         """Do it, tell, and give what is wrong."""
         raise NotImplementedError
 
-    def verify(self, archive: storage.Archive, options: dict[str, Any]) -> list[services.Problem]:
+    def verify(self, archive: storage.Archive, options: dict[str, Any]) -> list[backups.Problem]:
         with (
-            services.open_snapshot(archive, options["snapshot"]) as snapshot,
+            backups.open_snapshot(archive, options["snapshot"]) as snapshot,
             show_progress(
                 _("Verifying"),
                 total=snapshot.facts.size_bytes,
@@ -88,7 +88,7 @@ class BackupCommand(BaseCommand):
                 is_hidden=options["json"],
             ) as on_progress,
         ):
-            report = services.verify_snapshot(
+            report = backups.verify_snapshot(
                 archive=archive,
                 snapshot=snapshot,
                 jobs=options["jobs"],
@@ -116,7 +116,7 @@ class BackupCommand(BaseCommand):
         text = _("Snapshot %(snapshot)s, %(size)s") % {"snapshot": snapshot_id, "size": size}
         self.stdout.write(text)
 
-    def print_problems(self, problems: list[services.Problem]) -> None:
+    def print_problems(self, problems: list[backups.Problem]) -> None:
         if not problems:
             return
         rows = [[problem.kind.label, problem.key] for problem in problems[:MAX_SHOWN]]

@@ -16,7 +16,6 @@ from django.utils import timezone
 
 from attachments import storage
 from attachments.conf import conf
-from attachments.content_types import matches_content_type
 from attachments.errors import (
     REJECTIONS,
     AlreadyLinked,
@@ -30,9 +29,10 @@ from attachments.errors import (
     UploadExpired,
     UploadInProgress,
 )
-from attachments.metadata import clean_metadata
 from attachments.models import Attachment, AttachmentQuerySet
 from attachments.policy import User
+from attachments.rules.content_types import matches_content_type
+from attachments.rules.metadata import clean_metadata
 from attachments.services.access import check_linkable
 from attachments.services.deletions import carry_out_after_commit, note_deletions
 

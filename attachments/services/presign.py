@@ -11,7 +11,6 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from attachments import storage
-from attachments.checksums import clean_checksum
 from attachments.conf import conf
 from attachments.errors import (
     ContentTypeNotAllowed,
@@ -21,10 +20,11 @@ from attachments.errors import (
     InvalidSize,
     NotFound,
 )
-from attachments.filenames import clean_filename
-from attachments.metadata import clean_metadata
 from attachments.models import Attachment
 from attachments.policy import User
+from attachments.rules.checksums import clean_checksum
+from attachments.rules.filenames import clean_filename
+from attachments.rules.metadata import clean_metadata
 from attachments.services.access import check_linkable
 
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)  # the contract

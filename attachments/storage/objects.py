@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import quote
 
-from attachments.content_types import HEAD_BYTES
+from attachments.rules.content_types import HEAD_BYTES
 from attachments.storage.client import (
     get_bucket,
     get_client,

@@ -5,7 +5,7 @@ from django.db.models import BigIntegerField
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
-from attachments.serializers import AttachmentSerializer
+from attachments.api.serializers import AttachmentSerializer
 from nodus.messaging.models import Conversation, Message
 
 MAX_TEXT_LENGTH = 10_000

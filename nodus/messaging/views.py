@@ -5,8 +5,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from attachments import errors
-from attachments.openapi import describe_errors
-from attachments.pagination import NewestFirstPagination
+from attachments.api.openapi import describe_errors
+from attachments.api.pagination import NewestFirstPagination
 from nodus.messaging import services
 from nodus.messaging.models import Message
 from nodus.messaging.serializers import ConversationSerializer, MessageSerializer

@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from attachments import services, storage
+from attachments import backups, storage
 from attachments.management.backups import EXIT_STATUSES, BackupCommand
 from attachments.management.terminal import parse_count, print_table, show_progress
 
@@ -30,14 +30,14 @@ class Command(BackupCommand):
             help=_("remove all but the newest N snapshots, and objects that only those had"),
         )
 
-    def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[services.Problem]:
+    def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[backups.Problem]:
         with (
-            services.dump_rows() as dump,
+            backups.dump_rows() as dump,
             show_progress(
                 _("Backing up"), total=dump.size_bytes, is_bytes=True, is_hidden=options["json"]
             ) as on_progress,
         ):
-            report = services.backup_attachments(
+            report = backups.backup_attachments(
                 archive=archive,
                 dump=dump,
                 jobs=options["jobs"],
@@ -50,7 +50,7 @@ class Command(BackupCommand):
             self._print(report)
         return report.problems
 
-    def _print(self, report: services.BackupReport) -> None:
+    def _print(self, report: backups.BackupReport) -> None:
         rows = [
             [_("Rows"), report.rows],
             [_("Objects"), report.objects],

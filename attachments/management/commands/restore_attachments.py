@@ -4,10 +4,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
 
-from attachments import services, storage
+from attachments import backups, storage
+from attachments.backups import Existing
 from attachments.management.backups import EXIT_STATUSES, BackupCommand
 from attachments.management.terminal import ask, print_table, show_progress
-from attachments.services import Existing
 
 
 class Command(BackupCommand):
@@ -53,12 +53,12 @@ class Command(BackupCommand):
             help=_("do not ask before overwriting"),
         )
 
-    def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[services.Problem]:
-        with services.open_snapshot(archive, options["snapshot"]) as snapshot:
+    def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[backups.Problem]:
+        with backups.open_snapshot(archive, options["snapshot"]) as snapshot:
             with show_progress(
                 _("Comparing"), total=snapshot.facts.objects, is_hidden=options["json"]
             ) as on_progress:
-                preview = services.preview_restore(
+                preview = backups.preview_restore(
                     snapshot=snapshot, jobs=options["jobs"], on_progress=on_progress
                 )
             if options["dry_run"]:
@@ -72,7 +72,7 @@ class Command(BackupCommand):
                 is_bytes=True,
                 is_hidden=options["json"],
             ) as on_progress:
-                report = services.restore_attachments(
+                report = backups.restore_attachments(
                     archive=archive,
                     snapshot=snapshot,
                     existing=options["existing"],
@@ -82,7 +82,7 @@ class Command(BackupCommand):
         self._tell(report, options)
         return report.problems
 
-    def _confirm(self, preview: services.RestoreReport, options: dict[str, Any]) -> None:
+    def _confirm(self, preview: backups.RestoreReport, options: dict[str, Any]) -> None:
         """Show what is in the way; raise ``WouldOverwrite`` if it must stay."""
         existing = options["existing"]
         if existing is Existing.REFUSE:
@@ -95,7 +95,7 @@ class Command(BackupCommand):
             self._tell(preview, options)
             ask(_("Overwrite what is different?"))
 
-    def _tell(self, report: services.RestoreReport, options: dict[str, Any]) -> None:
+    def _tell(self, report: backups.RestoreReport, options: dict[str, Any]) -> None:
         if options["json"]:
             existing = options["existing"].value
             self.print_json(report, dry_run=options["dry_run"], existing=existing)

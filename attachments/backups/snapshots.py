@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
 from attachments import storage
+from attachments.backups.manifests import ManifestEntry, read_lines, read_manifest
+from attachments.backups.transfers import spool
 from attachments.errors import BackupDamaged, SnapshotNotFound
-from attachments.services.manifests import ManifestEntry, read_lines, read_manifest
-from attachments.services.transfers import spool
 
 FORMAT = 1
 # A backup that still runs is younger than this; what is older and unfinished was killed.

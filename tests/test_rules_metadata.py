@@ -1,7 +1,7 @@
 import pytest
 
 from attachments.errors import InvalidMetadata
-from attachments.metadata import clean_metadata
+from attachments.rules.metadata import clean_metadata
 
 
 def nest(depth):

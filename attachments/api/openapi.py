@@ -8,7 +8,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
-from attachments.api_errors import get_status_code
+from attachments.api.errors import get_status_code
 from attachments.errors import AttachmentError
 from attachments.policy import get_message_model
 
@@ -27,7 +27,7 @@ class ErrorResponseSerializer(serializers.Serializer):
 class MessageIdFieldExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
     """The id has the type of the host's primary key."""
 
-    target_class = "attachments.serializers.MessageIdField"
+    target_class = "attachments.api.serializers.MessageIdField"
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
         primary_key = get_message_model()._meta.pk

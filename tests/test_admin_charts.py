@@ -1,6 +1,6 @@
 import pytest
 
-from attachments.charts import Datum, draw_bars, draw_columns, pick_ticks
+from attachments.admin.charts import Datum, draw_bars, draw_columns, pick_ticks
 
 MB = 1024**2
 

@@ -7,14 +7,14 @@ from heapq import merge
 from itertools import groupby
 
 from attachments import storage
-from attachments.services.manifests import ManifestEntry
-from attachments.services.snapshots import (
+from attachments.backups.manifests import ManifestEntry
+from attachments.backups.snapshots import (
     delete_snapshot,
     is_abandoned,
     list_snapshots,
     open_manifest,
 )
-from attachments.services.transfers import run_in_order
+from attachments.backups.transfers import run_in_order
 
 
 def prune_snapshots(

@@ -4,7 +4,7 @@ import pytest
 from django.core.management import call_command
 from drf_spectacular.validation import validate_schema
 
-from attachments.api_errors import STATUS_CODES
+from attachments.api.errors import STATUS_CODES
 
 
 @pytest.fixture

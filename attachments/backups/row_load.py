@@ -16,13 +16,13 @@ from django.db import DataError, IntegrityError, ProgrammingError, connection, t
 from django.db.models import Model
 from django.db.models.constants import OnConflict
 
-from attachments.errors import RowsDoNotFit, WouldOverwrite
-from attachments.services.row_dump import (
+from attachments.backups.row_dump import (
     BATCH_SIZE,
     is_made_by_migrate,
     read_natural_keys,
     serialize_rows,
 )
+from attachments.errors import RowsDoNotFit, WouldOverwrite
 
 Record = dict[str, Any]
 

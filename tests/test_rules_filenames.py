@@ -3,7 +3,7 @@ import unicodedata
 import pytest
 
 from attachments.errors import InvalidFilename
-from attachments.filenames import clean_filename, make_safe_name
+from attachments.rules.filenames import clean_filename, make_safe_name
 
 
 @pytest.mark.parametrize(

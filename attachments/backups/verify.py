@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from attachments import storage
-from attachments.services.manifests import ManifestEntry, Problem, ProblemKind
-from attachments.services.row_dump import is_ready
-from attachments.services.snapshots import OpenSnapshot
-from attachments.services.transfers import (
+from attachments.backups.manifests import ManifestEntry, Problem, ProblemKind
+from attachments.backups.row_dump import is_ready
+from attachments.backups.snapshots import OpenSnapshot
+from attachments.backups.transfers import (
     JOBS,
     OnProgress,
     ignore_progress,

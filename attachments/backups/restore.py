@@ -14,15 +14,15 @@ from typing import Any, NoReturn
 from django.db import close_old_connections
 
 from attachments import storage
-from attachments.checksums import to_base64
+from attachments.backups.manifests import ManifestEntry, Problem, ProblemKind
+from attachments.backups.row_dump import BATCH_SIZE, is_ready
+from attachments.backups.row_load import Existing, RowCounts, restore_rows
+from attachments.backups.snapshots import OpenSnapshot
+from attachments.backups.transfers import JOBS, OnProgress, ignore_progress, run_in_order, spool
 from attachments.conf import conf
 from attachments.errors import WouldOverwrite
 from attachments.models import ObjectDeletion
-from attachments.services.manifests import ManifestEntry, Problem, ProblemKind
-from attachments.services.row_dump import BATCH_SIZE, is_ready
-from attachments.services.row_load import Existing, RowCounts, restore_rows
-from attachments.services.snapshots import OpenSnapshot
-from attachments.services.transfers import JOBS, OnProgress, ignore_progress, run_in_order, spool
+from attachments.rules.checksums import to_base64
 
 _SERVED = "attachments/"  # where every published key is
 

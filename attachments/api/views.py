@@ -20,18 +20,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from attachments import errors, services
-from attachments.api_errors import exception_handler
-from attachments.models import Attachment, AttachmentQuerySet
-from attachments.openapi import describe_errors
-from attachments.pagination import NewestFirstPagination
-from attachments.parsers import BoundedJSONParser
-from attachments.serializers import (
+from attachments.api.errors import exception_handler
+from attachments.api.openapi import describe_errors
+from attachments.api.pagination import NewestFirstPagination
+from attachments.api.parsers import BoundedJSONParser
+from attachments.api.serializers import (
     AttachmentFilterSerializer,
     AttachmentSerializer,
     ConfirmSerializer,
     PresignSerializer,
     TicketSerializer,
 )
+from attachments.models import Attachment, AttachmentQuerySet
 
 # Used without data of their own they keep no state, so that one of each serves all requests: to
 # make one costs as much as a query.

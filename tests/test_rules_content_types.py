@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from attachments.conf import DEFAULTS
-from attachments.content_types import (
+from attachments.rules.content_types import (
     HEAD_BYTES,
     get_extensions,
     is_inline,

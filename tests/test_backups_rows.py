@@ -8,20 +8,20 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.utils import timezone
 
-from attachments import services
+from attachments import backups
+from attachments.backups import Existing
+from attachments.backups.manifests import read_lines
+from attachments.backups.row_dump import list_models
+from attachments.backups.row_load import RowCounts, restore_rows
 from attachments.errors import RowsDoNotFit, WouldOverwrite
 from attachments.models import Attachment
-from attachments.services import Existing
-from attachments.services.manifests import read_lines
-from attachments.services.row_dump import list_models
-from attachments.services.row_load import RowCounts, restore_rows
 from nodus.messaging.models import Conversation, Message
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def dump():
-    with services.dump_rows() as rows:
+    with backups.dump_rows() as rows:
         return list(read_lines(rows.content))
 
 

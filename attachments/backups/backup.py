@@ -14,19 +14,16 @@ from functools import partial
 from django.db import close_old_connections
 
 from attachments import storage
-from attachments.checksums import to_hex
-from attachments.errors import BackupDamaged, SnapshotNotFound
-from attachments.models import Attachment
-from attachments.services.manifests import (
+from attachments.backups.manifests import (
     ManifestEntry,
     Problem,
     ProblemKind,
     read_lines,
     write_line,
 )
-from attachments.services.pruning import prune_snapshots
-from attachments.services.row_dump import BATCH_SIZE, RowDump, is_ready
-from attachments.services.snapshots import (
+from attachments.backups.prune import prune_snapshots
+from attachments.backups.row_dump import BATCH_SIZE, RowDump, is_ready
+from attachments.backups.snapshots import (
     LONGEST_RUN,
     Snapshot,
     get_manifest_name,
@@ -35,7 +32,7 @@ from attachments.services.snapshots import (
     open_manifest,
     write_facts,
 )
-from attachments.services.transfers import (
+from attachments.backups.transfers import (
     JOBS,
     OnProgress,
     ignore_progress,
@@ -43,6 +40,9 @@ from attachments.services.transfers import (
     run_in_order,
     spool,
 )
+from attachments.errors import BackupDamaged, SnapshotNotFound
+from attachments.models import Attachment
+from attachments.rules.checksums import to_hex
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,25 @@
+"""Snapshots of rows and objects that belong together: made, verified, restored, pruned."""
+
+from attachments.backups.backup import BackupReport, backup_attachments
+from attachments.backups.manifests import Problem
+from attachments.backups.restore import RestoreReport, preview_restore, restore_attachments
+from attachments.backups.row_dump import dump_rows
+from attachments.backups.row_load import Existing
+from attachments.backups.snapshots import open_snapshot
+from attachments.backups.transfers import JOBS
+from attachments.backups.verify import VerifyReport, verify_snapshot
+
+__all__ = [
+    "JOBS",
+    "BackupReport",
+    "Existing",
+    "Problem",
+    "RestoreReport",
+    "VerifyReport",
+    "backup_attachments",
+    "dump_rows",
+    "open_snapshot",
+    "preview_restore",
+    "restore_attachments",
+    "verify_snapshot",
+]
