@@ -12,7 +12,7 @@ from attachments import backups
 from attachments.backups import Existing
 from attachments.backups.manifests import read_lines
 from attachments.backups.row_dump import list_models
-from attachments.backups.row_load import RowCounts, restore_rows
+from attachments.backups.row_load import RestoreCounts, restore_rows
 from attachments.errors import RowsDoNotFit, WouldOverwrite
 from attachments.models import Attachment
 from nodus.messaging.models import Conversation, Message
@@ -97,7 +97,7 @@ def test_who_left_and_came_back_is_no_other(user, other_user, message_of, attach
     counts = restore_rows(before)
 
     label = "messaging.conversation_participants"
-    assert counts[label] == RowCounts(unchanged=2)
+    assert counts[label] == RestoreCounts(unchanged=2)
     assert message.conversation.participants.count() == 2
 
 
@@ -108,8 +108,8 @@ def test_the_same_rows_are_left_alone(user, attachment_of):
     counts = restore_rows(before)
 
     assert counts == {
-        "auth.user": RowCounts(unchanged=1),
-        "attachments.attachment": RowCounts(unchanged=1),
+        "auth.user": RestoreCounts(unchanged=1),
+        "attachments.attachment": RestoreCounts(unchanged=1),
     }
 
 
@@ -121,7 +121,7 @@ def test_what_is_different_is_refused_kept_or_overwritten(user, attachment_of):
     with pytest.raises(WouldOverwrite):
         restore_rows(before)
     counts = restore_rows(before, existing=Existing.KEEP)
-    assert counts["attachments.attachment"] == RowCounts(different=1)
+    assert counts["attachments.attachment"] == RestoreCounts(different=1)
     assert Attachment.objects.get().filename == "other"
     restore_rows(before, existing=Existing.OVERWRITE)
     assert dump() == before

@@ -16,7 +16,7 @@ from django.db import close_old_connections
 from attachments import storage
 from attachments.backups.manifests import ManifestEntry, Problem, ProblemKind
 from attachments.backups.row_dump import BATCH_SIZE, is_ready
-from attachments.backups.row_load import Existing, RowCounts, restore_rows
+from attachments.backups.row_load import Existing, RestoreCounts, restore_rows
 from attachments.backups.snapshots import OpenSnapshot
 from attachments.backups.transfers import JOBS, OnProgress, ignore_progress, run_in_order, spool
 from attachments.conf import conf
@@ -28,7 +28,7 @@ _SERVED = "attachments/"  # where every published key is
 
 
 class _Outcome(StrEnum):
-    """Named as the counts of ``ObjectCounts``."""
+    """Named as the counts of ``RestoreCounts``."""
 
     CREATED = "created"
     UNCHANGED = "unchanged"
@@ -36,26 +36,13 @@ class _Outcome(StrEnum):
 
 
 @dataclass(kw_only=True)
-class ObjectCounts:
-    """What became of the objects, or would."""
-
-    created: int = 0
-    unchanged: int = 0
-    different: int = 0
-    """There already, with other bytes: overwritten or kept, as was asked."""
-
-    def add(self, outcome: _Outcome) -> None:
-        setattr(self, outcome.value, getattr(self, outcome.value) + 1)
-
-
-@dataclass(kw_only=True)
 class RestoreReport:
     """What a restore did, or would do."""
 
     snapshot: str
-    rows: dict[str, RowCounts] = field(default_factory=dict)
+    rows: dict[str, RestoreCounts] = field(default_factory=dict)
     """By model."""
-    objects: ObjectCounts = field(default_factory=ObjectCounts)
+    objects: RestoreCounts = field(default_factory=RestoreCounts)
     left_out: int = 0
     """Rows of attachments whose object the backup does not have."""
     problems: list[Problem] = field(default_factory=list)
@@ -85,7 +72,7 @@ def preview_restore(
     storage.ensure_bucket()
     report = RestoreReport(snapshot=snapshot.facts.id)
     for outcome in run_in_order(_make_look(), snapshot.read_manifest(), jobs=jobs):
-        report.objects.add(outcome)
+        _count(report, outcome)
         on_progress(1)
     report.rows = restore_rows(_read_rows(snapshot, report), is_dry_run=True)
     return report
@@ -110,7 +97,7 @@ def restore_attachments(
     entries = _forget_notes(snapshot.read_manifest())
     for entry, outcome in run_in_order(restore, entries, jobs=jobs):
         if isinstance(outcome, _Outcome):
-            report.objects.add(outcome)
+            _count(report, outcome)
         else:
             problem = Problem(kind=outcome, key=entry.key, attachment_id=entry.id)
             report.problems.append(problem)
@@ -133,6 +120,10 @@ def _look(entry: ManifestEntry) -> _Outcome:
     except storage.ObjectChanged:
         return _Outcome.DIFFERENT
     return _Outcome.UNCHANGED if found == to_base64(entry.sha256) else _Outcome.DIFFERENT
+
+
+def _count(report: RestoreReport, outcome: _Outcome) -> None:
+    setattr(report.objects, outcome, getattr(report.objects, outcome) + 1)
 
 
 def _restore_object(

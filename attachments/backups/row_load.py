@@ -45,27 +45,27 @@ class Existing(Enum):
 
 
 @dataclass(kw_only=True)
-class RowCounts:
-    """What became of the rows of one table, or would."""
+class RestoreCounts:
+    """What became of the rows of one table, or of the objects; in a preview, what would."""
 
     created: int = 0
     unchanged: int = 0
     different: int = 0
-    """There already, with other values: overwritten or kept, as was asked."""
+    """There already, with other values or bytes: overwritten or kept, as was asked."""
 
 
 def restore_rows(
     records: Iterable[Record], *, existing: Existing = Existing.REFUSE, is_dry_run: bool = False
-) -> dict[str, RowCounts]:
+) -> dict[str, RestoreCounts]:
     """Insert the rows that are missing; give the counts by model.
 
     In one transaction: raises ``RowsDoNotFit`` or ``WouldOverwrite``, and then nothing has changed.
     """
-    counts: dict[str, RowCounts] = {}
+    counts: dict[str, RestoreCounts] = {}
     try:
         with transaction.atomic():
             for label, batch in _make_batches(records):
-                count = counts.setdefault(label, RowCounts())
+                count = counts.setdefault(label, RestoreCounts())
                 new, different = _compare(apps.get_model(label), batch)
                 count.created += len(new)
                 count.different += len(different)
