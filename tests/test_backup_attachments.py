@@ -345,14 +345,19 @@ def test_no_transaction_is_open_while_anything_is_copied(
 
     def look(self, name, content):
         status = connection.connection and connection.connection.info.transaction_status.name
-        states.append((threading.current_thread().name[:8], status))
+        states.append((threading.current_thread().name.partition("_")[0], status))
         write(self, name, content)
 
     monkeypatch.setattr(storage.Archive, "write", look)
     run(tmp_path)
 
     assert {status for _thread, status in states} <= {None, "IDLE"}
-    assert [thread for thread, _status in states] == ["MainThre", "transfer", *["MainThre"] * 2]
+    assert [thread for thread, _status in states] == [
+        "MainThread",
+        "store",
+        "MainThread",
+        "MainThread",
+    ]
 
 
 # Verifying

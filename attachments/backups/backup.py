@@ -37,12 +37,12 @@ from attachments.backups.transfers import (
     OnProgress,
     ignore_progress,
     measure,
-    run_in_order,
     spool,
 )
 from attachments.errors import BackupDamaged, SnapshotNotFound
 from attachments.models import Attachment
 from attachments.rules.checksums import to_hex
+from attachments.storage.threads import run_in_order
 
 
 @dataclass(kw_only=True)
@@ -125,7 +125,7 @@ def _keep_objects(
         except (SnapshotNotFound, BackupDamaged):
             earlier = iter(())
         wanted = _add_checksums(_read_wanted(dump), earlier)
-        yield from run_in_order(partial(_keep_object, archive, on_progress), wanted, jobs=jobs)
+        yield from run_in_order(partial(_keep_object, archive, on_progress), wanted, threads=jobs)
 
 
 def _read_wanted(dump: RowDump) -> Iterator[ManifestEntry]:

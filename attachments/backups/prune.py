@@ -14,7 +14,7 @@ from attachments.backups.snapshots import (
     list_snapshots,
     open_manifest,
 )
-from attachments.backups.transfers import run_in_order
+from attachments.storage.threads import run_in_order
 
 
 def prune_snapshots(
@@ -39,7 +39,7 @@ def prune_snapshots(
             stack.enter_context(open_manifest(archive, snapshot_id)) for snapshot_id in finished
         ]
         names = _find_unnamed(manifests[: len(dropped)], manifests[len(dropped) :])
-        objects = sum(1 for _ in run_in_order(archive.delete, names, jobs=jobs))
+        objects = sum(1 for _ in run_in_order(archive.delete, names, threads=jobs))
     # Last: a killed pruning finds its objects again by these.
     for snapshot_id in dropped:
         delete_snapshot(archive, snapshot_id)

@@ -18,11 +18,12 @@ from attachments.backups.manifests import ManifestEntry, Problem, ProblemKind
 from attachments.backups.row_dump import BATCH_SIZE, is_ready
 from attachments.backups.row_load import Existing, RestoreCounts, restore_rows
 from attachments.backups.snapshots import OpenSnapshot
-from attachments.backups.transfers import JOBS, OnProgress, ignore_progress, run_in_order, spool
+from attachments.backups.transfers import JOBS, OnProgress, ignore_progress, spool
 from attachments.conf import conf
 from attachments.errors import WouldOverwrite
 from attachments.models import ObjectDeletion
 from attachments.rules.checksums import to_base64
+from attachments.storage.threads import run_in_order
 
 _SERVED = "attachments/"  # where every published key is
 
@@ -71,7 +72,7 @@ def preview_restore(
     """
     storage.ensure_bucket()
     report = RestoreReport(snapshot=snapshot.facts.id)
-    for outcome in run_in_order(_make_look(), snapshot.read_manifest(), jobs=jobs):
+    for outcome in run_in_order(_make_look(), snapshot.read_manifest(), threads=jobs):
         _count(report, outcome)
         on_progress(1)
     report.rows = restore_rows(_read_rows(snapshot, report), is_dry_run=True)
@@ -95,7 +96,7 @@ def restore_attachments(
     report = RestoreReport(snapshot=snapshot.facts.id)
     restore = partial(_restore_object, archive, existing, _make_look(), on_progress)
     entries = _forget_notes(snapshot.read_manifest())
-    for entry, outcome in run_in_order(restore, entries, jobs=jobs):
+    for entry, outcome in run_in_order(restore, entries, threads=jobs):
         if isinstance(outcome, _Outcome):
             _count(report, outcome)
         else:

@@ -1,21 +1,14 @@
-"""Moving many files at once, each of them hashed before anybody gets it."""
+"""Moving files, each of them hashed before anybody gets it."""
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TypeVar
+from typing import IO
 
 from attachments import storage
 
 JOBS = 8
-# So many transfers may be done and wait for a slow one before them, per job.
-_AHEAD = 8
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 OnProgress = Callable[[int], None]
 
 
@@ -59,24 +52,3 @@ def measure(
         size_bytes += len(chunk)
         on_progress(len(chunk))
     return size_bytes, digest.hexdigest()
-
-
-def run_in_order(
-    function: Callable[[Task], Result], tasks: Iterable[Task], *, jobs: int
-) -> Iterator[Result]:
-    """The results in the order of the tasks, which are taken as they are needed: flat memory.
-
-    The first error ends it, once the transfers that already run are done.
-    """
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(jobs, thread_name_prefix="transfer") as pool:
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(function, task))
-                if len(waiting) >= jobs * _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -7,13 +7,8 @@ from attachments import storage
 from attachments.backups.manifests import ManifestEntry, Problem, ProblemKind
 from attachments.backups.row_dump import is_ready
 from attachments.backups.snapshots import OpenSnapshot
-from attachments.backups.transfers import (
-    JOBS,
-    OnProgress,
-    ignore_progress,
-    measure,
-    run_in_order,
-)
+from attachments.backups.transfers import JOBS, OnProgress, ignore_progress, measure
+from attachments.storage.threads import run_in_order
 
 
 @dataclass(kw_only=True)
@@ -42,7 +37,7 @@ def verify_snapshot(
     """
     report = VerifyReport(snapshot=snapshot.facts.id, rows=snapshot.facts.rows)
     check = partial(_check, archive, on_progress)
-    for entry, kind in run_in_order(check, snapshot.read_manifest(), jobs=jobs):
+    for entry, kind in run_in_order(check, snapshot.read_manifest(), threads=jobs):
         report.objects += 1
         report.size_bytes += entry.size_bytes
         if kind:

@@ -4,12 +4,11 @@ Rows go first, in batches that several runs share; the database notes their obje
 are carried out after each commit. So a run may be killed anywhere: what it left, the next one does.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice, repeat
+from functools import partial
+from itertools import islice, repeat, takewhile
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -20,6 +19,7 @@ from attachments import storage
 from attachments.conf import conf
 from attachments.models import Attachment, AttachmentQuerySet, ObjectDeletion
 from attachments.services.deletions import carry_out_deletions
+from attachments.storage.threads import run_in_order
 
 BATCH_SIZE = 1000
 MAX_BATCH_SIZE = 10_000  # PostgreSQL takes 65535 parameters in a statement
@@ -124,16 +124,18 @@ def _delete_in_batches(
 ) -> Iterator[list[int | None]]:
     """Delete ``rows``; give the sizes of each batch.
 
-    A batch waits for the database, then for the store: several at once keep both busy.
+    A batch waits for the database, then for the store: several at once keep both busy. After an
+    empty batch no other begins.
     """
     workers = WORKERS if connection.features.has_select_for_update_skip_locked else 1
-    counts = _split(limit, batch_size)
-    with ThreadPoolExecutor(workers) as pool:
-        running = deque(pool.submit(_delete_batch, rows, n) for n in islice(counts, workers))
-        while running:
-            if sizes := running.popleft().result():
-                running.extend(pool.submit(_delete_batch, rows, n) for n in islice(counts, 1))
-                yield sizes
+    is_over = False
+    counts = takewhile(lambda _count: not is_over, _split(limit, batch_size))
+    delete = partial(_delete_batch, rows)
+    for sizes in run_in_order(delete, counts, threads=workers, ahead=1):
+        if sizes:
+            yield sizes
+        else:
+            is_over = True
 
 
 def _split(limit: int | None, batch_size: int) -> Iterator[int]:

@@ -6,7 +6,6 @@ merge is a suspect only: the store and the database are asked again before it is
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, islice
@@ -28,6 +27,7 @@ from attachments.services.findings import (
     find_stray,
     inspect_row,
 )
+from attachments.storage.threads import read_ahead, run_in_order
 
 # An object is named by its row before it is made: no unknown object is young, but for clocks that
 # differ and a POST that lands late.
@@ -82,21 +82,20 @@ def reconcile_storage(
     """
     report = ReconcileReport()
     old = timezone.now() - grace
-    with ThreadPoolExecutor(THREADS) as threads:
-        search = _Search(report=report, threads=threads, with_checksums=with_checksums)
-        for findings in chain(
-            search.compare_published(old=old, on_progress=on_progress),
-            # A form that is still good may bring an object at any moment.
-            search.look_for_strays("pending/", old=old - conf.upload_expires_in),
-            search.look_for_strays("quarantine/", old=old - conf.upload_expires_in),
-        ):
-            for finding in findings:
-                report.findings[finding.kind] += 1
-                on_finding(finding)
-            if delete_unknown:
-                report.deleted += _delete_unknown(findings)
-            if mark_missing:
-                report.marked += _mark_missing(findings)
+    search = _Search(report=report, with_checksums=with_checksums)
+    for findings in chain(
+        search.compare_published(old=old, on_progress=on_progress),
+        # A form that is still good may bring an object at any moment.
+        search.look_for_strays("pending/", old=old - conf.upload_expires_in),
+        search.look_for_strays("quarantine/", old=old - conf.upload_expires_in),
+    ):
+        for finding in findings:
+            report.findings[finding.kind] += 1
+            on_finding(finding)
+        if delete_unknown:
+            report.deleted += _delete_unknown(findings)
+        if mark_missing:
+            report.marked += _mark_missing(findings)
     return report
 
 
@@ -105,8 +104,6 @@ class _Search:
     """Gives findings in batches; the caller acts on each before the next is looked for."""
 
     report: ReconcileReport
-    threads: ThreadPoolExecutor
-    """Asks the store about single objects. The database is asked in batches, by the caller."""
     with_checksums: bool
 
     def compare_published(
@@ -135,11 +132,7 @@ class _Search:
 
     def _list_pages(self, prefix: str) -> Iterator[list[storage.ListedObject]]:
         """The objects under a prefix; the store makes the next page while one is worked on."""
-        pages = _split(storage.list_objects(prefix))
-        next_page: Future[list[storage.ListedObject]] = self.threads.submit(next, pages, [])
-        while page := next_page.result():
-            next_page = self.threads.submit(next, pages, [])
-            yield page
+        return read_ahead(_split(storage.list_objects(prefix)))
 
     def _compare_checksums(
         self, pairs: list[tuple[ReadyRow, storage.ListedObject]]
@@ -168,7 +161,9 @@ class _Search:
         return self._ask(find_stray, sorted(keys - noted))
 
     def _ask(self, judge: Callable[[T], Finding | None], things: list[T]) -> list[Finding]:
-        return [finding for finding in self.threads.map(judge, things) if finding]
+        """What the store says of single objects, in threads. The database is asked in batches."""
+        findings = run_in_order(judge, things, threads=THREADS)
+        return [finding for finding in findings if finding]
 
 
 def _read_rows() -> Iterator[ReadyRow]:
