@@ -1,5 +1,6 @@
 """Rows: what is known of each file."""
 
+import secrets
 import uuid
 from datetime import datetime
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connections, models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext_lazy as _
@@ -16,7 +18,7 @@ from attachments.errors import REJECTIONS
 from attachments.policy import User, get_access_policy
 from attachments.rules.content_types import get_extensions, is_inline
 from attachments.rules.filenames import make_safe_name
-from attachments.storage import get_attachments_storage
+from attachments.storage import ServedHeaders, get_attachments_storage
 
 
 class AttachmentQuerySet(models.QuerySet["Attachment"]):
@@ -65,11 +67,19 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 
     def stale(self, *, expired_before: datetime) -> "AttachmentQuerySet":
         """Never confirmed, although the time to do so is over."""
-        return self.unconfirmed().filter(expires_at__lt=expired_before)
+        return self.unconfirmed().filter(expires_at__lt=expired_before, in_background=False)
 
     def unleased(self) -> "AttachmentQuerySet":
-        """Without what a confirm owns at this moment."""
-        return self.filter(Q(lease_expires_at=None) | Q(lease_expires_at__lt=timezone.now()))
+        """Without what an attempt to publish owns at this moment."""
+        return self.filter(Q(lease_expires_at=None) | Q(lease_expires_at__lte=Now()))
+
+    def waiting(self) -> "AttachmentQuerySet":
+        """Confirmed, and left to a worker: nobody works on it at this moment."""
+        return self.unleased().filter(in_background=True)
+
+    def without_checksum(self) -> "AttachmentQuerySet":
+        """Ready, but the store did not tell the SHA-256: a worker reads it."""
+        return self.ready().filter(checksum_sha256="")
 
 
 class Attachment(models.Model):
@@ -128,7 +138,16 @@ class Attachment(models.Model):
         _("lease expires at"),
         null=True,
         blank=True,
-        help_text=_("Until when one confirm owns the row while it verifies."),
+        help_text=_("Until when one attempt to publish owns the row."),
+    )
+    in_background = models.BooleanField(
+        _("in the background"),
+        default=False,
+        db_default=False,
+        help_text=_("It is confirmed, and a worker verifies it."),
+    )
+    copy_upload_id = models.TextField(
+        _("multipart upload of the copy"), blank=True, default="", db_default=""
     )
     idempotency_key = models.CharField(  # noqa: DJ001 (NULLs never collide)
         _("idempotency key"),
@@ -175,6 +194,16 @@ class Attachment(models.Model):
                 condition=Q(status__in=["rejected", "infected"]),
                 name="attachments_refused",
             ),
+            models.Index(
+                fields=["id"],
+                condition=Q(in_background=True),
+                name="attachments_waiting",
+            ),
+            models.Index(
+                fields=["id"],
+                condition=Q(status="ready", checksum_sha256=""),
+                name="attachments_unhashed",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -190,17 +219,25 @@ class Attachment(models.Model):
         """Where the client writes."""
         return f"pending/{self.pk}"
 
-    @property
-    def published_key(self) -> str:
-        """Where the verified copy is served from."""
+    def make_key(self) -> str:
+        """Where a frozen copy goes: under 128 random bits, another key at each call."""
         safe_name = make_safe_name(self.filename, extensions=get_extensions(self.content_type))
-        return f"attachments/{self.pk}/{safe_name}"
+        return f"attachments/{self.pk}/{secrets.token_hex(16)}/{safe_name}"
 
     @property
     def disposition(self) -> str:
         """RFC 6266: the user's own filename, shown in place only if that is safe."""
         as_attachment = not is_inline(self.content_type)
         return content_disposition_header(as_attachment, self.filename) or "inline"
+
+    @property
+    def headers(self) -> ServedHeaders:
+        """How its verified copy is served."""
+        return ServedHeaders(
+            content_type=self.content_type,
+            disposition=self.disposition,
+            is_public=conf.public_read,
+        )
 
     @property
     def size_range(self) -> tuple[int, int]:
@@ -224,19 +261,33 @@ class ObjectDeletion(models.Model):
     """A note that an object is to be deleted.
 
     The database writes it in the transaction that deletes the object's row (``triggers``). It
-    goes when the object is gone.
+    goes when the object is gone, and has been looked for ``repeats`` times more.
     """
 
     key = models.CharField(_("key"), max_length=512)
-    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    upload_id = models.TextField(
+        _("multipart upload"),
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Of a copy that was begun: it is aborted."),
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, db_default=Now())
     due_at = models.DateTimeField(
         _("due at"),
         default=timezone.now,
+        db_default=Now(),
         db_index=True,
         help_text=_("From when on a run may take it."),
     )
-    attempts = models.PositiveIntegerField(_("attempts"), default=0)
-    last_error = models.TextField(_("last error"), blank=True)
+    repeats = models.PositiveSmallIntegerField(
+        _("repeats"),
+        default=0,
+        db_default=0,
+        help_text=_("How often to delete it again later: a copy may land after all."),
+    )
+    attempts = models.PositiveIntegerField(_("attempts"), default=0, db_default=0)
+    last_error = models.TextField(_("last error"), blank=True, default="", db_default="")
 
     class Meta:
         db_table = "attachments_deletions"

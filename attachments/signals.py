@@ -1,11 +1,14 @@
-"""Objects follow their rows: the database notes them (``triggers``), the commit carries it out."""
+"""What follows of itself: objects go after their rows, and workers hear of work."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
+from django_tasks.backends.immediate import ImmediateBackend
 
+from attachments import events, tasks
 from attachments.models import Attachment
 from attachments.services import carry_out_after_commit
 
@@ -16,3 +19,10 @@ def delete_objects_after_commit(using: str, **kwargs: Any) -> None:
     waiting = transaction.get_connection(using).run_on_commit
     if not any(function is carry_out_after_commit for _, function, *_ in waiting):
         transaction.on_commit(carry_out_after_commit, using=using)
+
+
+@receiver(events.work_left)
+def nudge_worker(attachment_id: UUID, **kwargs: Any) -> None:
+    """Tell a worker, if there is one: not a backend that would do the work in this request."""
+    if not isinstance(tasks.process_attachment.get_backend(), ImmediateBackend):
+        tasks.process_attachment.enqueue(str(attachment_id))

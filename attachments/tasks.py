@@ -1,6 +1,7 @@
 """Work for a background worker, by Django's own tasks framework."""
 
 from dataclasses import asdict
+from uuid import UUID
 
 from django_tasks import task
 
@@ -11,3 +12,9 @@ from attachments import services
 def purge_orphans() -> dict[str, int]:
     """What ``manage.py purge_orphans`` does; gives its report."""
     return asdict(services.purge_attachments())
+
+
+@task()
+def process_attachment(attachment_id: str) -> None:
+    """What is left to do for one attachment. Any number of them, at any time, do no harm."""
+    services.process_attachment(attachment_id=UUID(attachment_id))

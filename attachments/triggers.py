@@ -12,18 +12,14 @@ from django.db import NotSupportedError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 # What a row may own: the object that it names and, until it is ready and its form is over, what its
-# client put. A confirm that still runs may yet copy, so its objects wait until its lease is over.
+# client put. A copy that is being made lands after this: its key is deleted again later.
 _POSTGRESQL = """
 CREATE FUNCTION attachments_note_deletions() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO attachments_deletions (key, created_at, due_at, attempts, last_error)
-    SELECT key, now(), coalesce(lease_expires_at, now()), 0, ''
-    FROM (
-        SELECT storage_key AS key, lease_expires_at FROM gone
-        UNION
-        SELECT 'pending/' || id, lease_expires_at FROM gone
-        WHERE status <> 'ready' OR expires_at > now()
-    ) AS objects;
+    INSERT INTO attachments_deletions (key, upload_id, repeats)
+    SELECT storage_key, copy_upload_id, CASE status WHEN 'verifying' THEN 3 ELSE 0 END FROM gone
+    UNION
+    SELECT 'pending/' || id, '', 0 FROM gone WHERE status <> 'ready' OR expires_at > now();
     RETURN NULL;
 END $$;
 CREATE TRIGGER attachments_note_deletions AFTER DELETE ON attachments
@@ -34,13 +30,15 @@ REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION attachments_no
 _SQLITE = """
 CREATE TRIGGER attachments_note_deletions AFTER DELETE ON attachments FOR EACH ROW
 BEGIN
-    INSERT INTO attachments_deletions (key, created_at, due_at, attempts, last_error)
-    SELECT key, moment, coalesce(OLD.lease_expires_at, moment), 0, ''
-    FROM (SELECT strftime('%Y-%m-%d %H:%M:%f', 'now', '-0.001 seconds') AS moment), (
-        SELECT OLD.storage_key AS key
+    INSERT INTO attachments_deletions (key, upload_id, repeats, due_at)
+    SELECT key, upload_id, repeats, strftime('%Y-%m-%d %H:%M:%f', 'now', '-0.001 seconds')
+    FROM (
+        SELECT OLD.storage_key AS key, OLD.copy_upload_id AS upload_id,
+            CASE OLD.status WHEN 'verifying' THEN 3 ELSE 0 END AS repeats
         UNION
         SELECT 'pending/' || substr(OLD.id, 1, 8) || '-' || substr(OLD.id, 9, 4) || '-'
-            || substr(OLD.id, 13, 4) || '-' || substr(OLD.id, 17, 4) || '-' || substr(OLD.id, 21)
+            || substr(OLD.id, 13, 4) || '-' || substr(OLD.id, 17, 4) || '-' || substr(OLD.id, 21),
+            '', 0
         WHERE OLD.status <> 'ready' OR OLD.expires_at > strftime('%Y-%m-%d %H:%M:%f', 'now')
     );
 END;

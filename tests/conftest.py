@@ -69,6 +69,15 @@ def _forget_language() -> Iterator[None]:
     translation.deactivate()
 
 
+@pytest.fixture(autouse=True)
+def _remove_originals() -> Iterator[None]:
+    """What one test confirmed goes before the next one looks."""
+    yield
+    from attachments import services
+
+    services.remove_now()
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """The database goes at the end, whoever has not noticed yet that his process was killed."""
@@ -135,17 +144,19 @@ def bucket(s3: Any) -> Any:
 @pytest.fixture
 def store_calls() -> Iterator[Callable[[], list[str]]]:
     """Gives the S3 operations since it was last asked."""
-    from attachments.storage.client import get_client
+    from attachments.storage.client import get_client, get_copier
 
     calls: list[str] = []
-    events = get_client().meta.events
+    clients = [get_client(), get_copier()]
 
     def note(model: Any, **kwargs: Any) -> None:
         calls.append(model.name)
 
-    events.register("before-call.s3", note)
+    for client in clients:
+        client.meta.events.register("before-call.s3", note)
     yield lambda: [calls.pop(0) for _ in list(calls)]
-    events.unregister("before-call.s3", note)
+    for client in clients:
+        client.meta.events.unregister("before-call.s3", note)
 
 
 @pytest.fixture
@@ -197,12 +208,14 @@ def upload(post_file, samples):
 
 @pytest.fixture
 def attachment_of(upload):
-    """Make a ready attachment."""
+    """Make a ready attachment; what its client put is gone."""
     from attachments import services
 
     def make(user: Any, **request: Any):
         ticket = upload(user, **request)
-        return services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+        attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+        services.remove_now()
+        return attachment
 
     return make
 

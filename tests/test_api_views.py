@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import time
 from datetime import timedelta
 from uuid import UUID
 
@@ -85,7 +86,7 @@ def test_confirm_and_detail(client, user, uploaded, samples, settings):
     assert response.status_code == 200
     attachment = response.json()
     options = settings.STORAGES["attachments"]["OPTIONS"]
-    key = f"attachments/{uploaded['attachment_id']}/a.png"
+    key = Attachment.objects.get().key
     assert attachment == {
         "id": uploaded["attachment_id"],
         "user_id": user.pk,
@@ -93,7 +94,7 @@ def test_confirm_and_detail(client, user, uploaded, samples, settings):
         "filename": "a.png",
         "content_type": "image/png",
         "size_bytes": len(samples["image/png"]),
-        "checksum_sha256": None,
+        "checksum_sha256": base64.b64encode(hashlib.sha256(samples["image/png"]).digest()).decode(),
         "status": "ready",
         "metadata": {"caption": "Кот"},
         "created_at": attachment["created_at"],
@@ -468,23 +469,42 @@ def test_what_the_plain_calls_cost(
     post_file(ticket, samples["image/png"])
     with django_assert_num_queries(4):
         confirm(client, ticket["attachment_id"])
-    assert store_calls() == ["GetObject", "CopyObject", "DeleteObjects"]
+    assert store_calls() == ["CopyObject", "GetObject"]
     with django_assert_num_queries(2):
         client.get(f"{BASE}/{ticket['attachment_id']}")
     assert store_calls() == []
 
 
-def test_confirm_of_a_declared_checksum_costs_one_look_more(
-    client, post_file, samples, store_calls
-):
-    digest = base64.b64encode(hashlib.sha256(samples["image/png"]).digest()).decode()
+@pytest.mark.parametrize(
+    ("padding", "calls"),
+    [(0, ["CopyObject", "GetObject"]), (2**18, ["CopyObject", "GetObject", "HeadObject"])],
+)
+def test_what_a_declared_checksum_costs(client, post_file, samples, store_calls, padding, calls):
+    """Nothing, if the first bytes are all; a look, if the store tells it."""
+    content = samples["image/png"] + b"\0" * padding
+    digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
     ticket = presign(client, checksum_sha256=digest).json()
-    post_file(ticket, samples["image/png"])
+    post_file(ticket, content)
     store_calls()
 
     assert confirm(client, ticket["attachment_id"]).json()["checksum_sha256"] == digest
 
-    assert store_calls() == ["GetObject", "HeadObject", "CopyObject", "DeleteObjects"]
+    assert store_calls() == calls
+
+
+def test_originals_go_soon_many_in_one_call(client, post_file, samples, store_calls, bucket):
+    for _ in range(3):
+        ticket = presign(client).json()
+        post_file(ticket, samples["image/png"])
+        confirm(client, ticket["attachment_id"])
+    store_calls()
+
+    deadline = time.monotonic() + 10
+    while list(bucket.objects.filter(Prefix=f"pending/{ticket['attachment_id']}")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    assert store_calls() == ["DeleteObjects"]
 
 
 # What no client may do

@@ -21,7 +21,7 @@ from django.db import connection
 
 from attachments import backups, services, storage
 from attachments.backups.snapshots import make_snapshot_id
-from attachments.errors import BackupDamaged
+from attachments.errors import BackupDamaged, ContentMismatch
 from attachments.models import Attachment
 from nodus.dev.embedded import EmbeddedS3, find_free_ports
 
@@ -243,7 +243,7 @@ def test_uploads_under_way_are_left_out(tmp_path, user, upload, attachment_of):
     attachment_of(user)
     upload(user)
     rejected = upload(user, content=b"<html>")
-    with pytest.raises(services.confirm.RejectedUpload):
+    with pytest.raises(ContentMismatch):
         services.confirm_upload(attachment_id=rejected.attachment_id, user=user)
 
     report = run_json(tmp_path)

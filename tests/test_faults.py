@@ -1,6 +1,8 @@
 """The store, the database and the process fail for real; nothing is lost and nothing sticks."""
 
+import base64
 import copy
+import hashlib
 import os
 import signal
 import subprocess
@@ -31,6 +33,10 @@ from nodus.dev.embedded import EmbeddedPostgres, EmbeddedS3, find_free_ports
 pytestmark = pytest.mark.django_db
 
 BASE = "/api/v1/attachments"
+
+
+def digest(content):
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def confirm(client, ticket):
@@ -321,35 +327,34 @@ def then_die(function):
         die()
     return run
 
-step = sys.argv[1]
+moment, function = sys.argv[1].split()
+step = getattr(storage, function, None)
 user = get_user_model().objects.get()
 """
 CONFIRM_AND_DIE = f"""{DYING}
-if step == "before the look":
-    storage.inspect_object = die
-elif step == "after the look":
-    storage.inspect_object = then_die(storage.inspect_object)
-elif step == "after the copy":
-    storage.copy_object = then_die(storage.copy_object)
-elif step in ("before the clean-up", "before the rejected objects go"):
-    storage.delete_objects = die
+from attachments.services import verify
+from attachments.storage import objects
+
+verify.MAX_COPY_IN_REQUEST = int(sys.argv[3])
+objects.PART_BYTES = 5 * 2**20
+setattr(storage, function, die if moment == "before" else then_die(step))
 services.confirm_upload(attachment_id=sys.argv[2], user=user)
+services.process_attachment(attachment_id=sys.argv[2])
+services.remove_now()
 """
 DELETE_AND_DIE = f"""{DYING}
-if step == "before the commit":
+if function == "commit":
     signals.transaction.on_commit = die
-elif step == "before the object goes":
-    storage.delete_objects = die
-elif step == "after the object went":
-    storage.delete_objects = then_die(storage.delete_objects)
+else:
+    storage.delete_objects = die if moment == "before" else then_die(step)
 services.delete_attachment(attachment_id=sys.argv[2], user=user)
 """
 
 
-def kill(code, step, attachment_id):
+def kill(code, *arguments):
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
     environment = {**os.environ, "DATABASE_URL": url.geturl()}
-    command = [sys.executable, "-c", code, step, str(attachment_id)]
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     result = subprocess.run(
         command, check=False, env=environment, capture_output=True, text=True, timeout=60
     )
@@ -361,16 +366,18 @@ def kill(code, step, attachment_id):
 @pytest.mark.parametrize(
     ("step", "status"),
     [
-        ("before the look", "verifying"),
-        ("after the look", "verifying"),
-        ("after the copy", "verifying"),
-        ("before the clean-up", "ready"),
+        ("before copy_object", "verifying"),
+        ("after copy_object", "verifying"),
+        ("before inspect_object", "verifying"),
+        ("after inspect_object", "verifying"),
+        ("before delete_objects", "ready"),
+        ("after delete_objects", "ready"),
     ],
 )
 def test_a_confirm_is_killed(user, upload, api, bucket, samples, step, status):
     ticket = upload(user)
 
-    kill(CONFIRM_AND_DIE, step, ticket.attachment_id)
+    kill(CONFIRM_AND_DIE, step, ticket.attachment_id, 2**20)
 
     assert Attachment.objects.get().status == status
     if status == "verifying":  # the lease of the dead keeps others out until it is over
@@ -378,8 +385,53 @@ def test_a_confirm_is_killed(user, upload, api, bucket, samples, step, status):
         Attachment.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     response = confirm(api(user), ticket)
     assert (response.status_code, response.json()["status"]) == (200, "ready")
+    assert_rows_and_objects_agree(bucket)
     row = Attachment.objects.get()
     assert bucket.Object(row.storage_key.name).get()["Body"].read() == samples["image/png"]
+
+
+def assert_rows_and_objects_agree(bucket):
+    """Once what is noted was deleted, as the next purge does."""
+    services.remove_now()
+    services.carry_out_deletions()
+    row = Attachment.objects.get()
+    found = [item.key for item in bucket.objects.filter(Prefix=f"attachments/{row.pk}/")]
+    assert found == [row.key]
+    assert not list(storage.list_copies("attachments/"))
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "step",
+    [
+        "before measure_object",
+        "before begin_copy",
+        "before copy_in_parts",
+        "after copy_in_parts",
+        "after inspect_object",
+        "before find_checksum",
+        "before delete_objects",
+    ],
+)
+def test_a_worker_is_killed(user, upload, api, bucket, samples, step):
+    content = samples["image/png"] + b"\0" * (6 * 2**20)
+    ticket = upload(user, content=content)
+    Attachment.objects.update(
+        status="verifying", in_background=True, lease_expires_at=timezone.now()
+    )
+
+    kill(CONFIRM_AND_DIE, step, ticket.attachment_id, 2**20)
+
+    if Attachment.objects.get().status == "verifying":
+        services.process_waiting()
+        assert Attachment.objects.get().status == "verifying"  # the lease keeps others out
+        Attachment.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    services.process_waiting()
+    row = Attachment.objects.get()
+    assert (row.status, row.checksum_sha256) == ("ready", digest(content))
+    assert_rows_and_objects_agree(bucket)
+    assert bucket.Object(row.key).get()["Body"].read() == content
 
 
 @pytest.mark.postgres
@@ -387,7 +439,7 @@ def test_a_confirm_is_killed(user, upload, api, bucket, samples, step, status):
 def test_a_rejecting_confirm_is_killed(user, upload, api, bucket, post_file):
     ticket = upload(user, content=b"<html>")
 
-    kill(CONFIRM_AND_DIE, "before the rejected objects go", ticket.attachment_id)
+    kill(CONFIRM_AND_DIE, "before delete_objects", ticket.attachment_id, 2**20)
 
     response = confirm(api(user), ticket)
     assert response.status_code == 422
@@ -402,9 +454,9 @@ def test_a_rejecting_confirm_is_killed(user, upload, api, bucket, post_file):
 @pytest.mark.parametrize(
     ("step", "has_row", "has_object"),
     [
-        ("before the commit", True, True),
-        ("before the object goes", False, True),
-        ("after the object went", False, False),
+        ("before commit", True, True),
+        ("before delete_objects", False, True),
+        ("after delete_objects", False, False),
     ],
 )
 def test_a_delete_is_killed(user, attachment_of, bucket, step, has_row, has_object):
@@ -467,7 +519,7 @@ def test_the_store_stops_in_the_middle_of_a_purge(own_store, user, attachment_of
 def test_no_transaction_is_open_while_the_store_is_asked(user, upload, monkeypatch):
     ticket = upload(user)
     states = []
-    for step in ("inspect_object", "copy_object", "delete_objects"):
+    for step in ("inspect_object", "copy_object"):
         original = getattr(storage, step)
 
         def look(*args, original=original, **kwargs):
@@ -480,7 +532,7 @@ def test_no_transaction_is_open_while_the_store_is_asked(user, upload, monkeypat
 
     services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
 
-    assert states == [(False, "IDLE")] * 3
+    assert states == [(False, "IDLE")] * 2
 
 
 def test_an_unknown_id_costs_the_store_nothing(user, store_calls, api):

@@ -1,3 +1,4 @@
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def test_keys(user):
     row = Attachment(user=user, filename="Cat photo.jpeg", content_type="image/jpeg")
 
     assert row.pending_key == f"pending/{row.pk}"
-    assert row.published_key == f"attachments/{row.pk}/Cat-photo.jpeg"
+    assert re.fullmatch(rf"attachments/{row.pk}/[0-9a-f]{{32}}/Cat-photo\.jpeg", row.make_key())
+    assert row.make_key() != row.make_key()
     assert str(row) == "Cat photo.jpeg"
 
 

@@ -126,9 +126,7 @@ def test_a_cdn_goes_first(user, attachment_of, settings, public_read):
         "PUBLIC_READ": public_read,
     }
 
-    assert services.get_download_url(attachment) == (
-        f"https://cdn.example.com/attachments/{attachment.pk}/Cat-photo.png"
-    )
+    assert services.get_download_url(attachment) == (f"https://cdn.example.com/{attachment.key}")
 
 
 def test_no_link_before_it_is_ready(user, upload):

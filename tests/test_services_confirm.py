@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import re
 import threading
 from datetime import timedelta
 
@@ -21,6 +22,7 @@ from attachments.errors import (
     UploadInProgress,
 )
 from attachments.models import Attachment, AttachmentQuerySet
+from attachments.services.attempts import Attempt
 
 pytestmark = pytest.mark.django_db
 
@@ -32,11 +34,16 @@ def confirm(ticket, user, **request):
 
 
 def list_keys(bucket, ticket):
-    """What the store holds of this attachment."""
+    """What the store holds of this attachment, once what goes soon has gone."""
+    services.remove_now()
     found = [item.key for item in bucket.objects.filter(Prefix=f"pending/{ticket.attachment_id}")]
     return found + [
         item.key for item in bucket.objects.filter(Prefix=f"attachments/{ticket.attachment_id}")
     ]
+
+
+def digest(content):
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def read_served(bucket, attachment):
@@ -63,7 +70,7 @@ def test_confirm_publishes_what_was_uploaded(user, upload, bucket, samples):
         assert seen.size_bytes == len(samples["application/pdf"])
         assert seen.confirmed_at is not None
         assert seen.lease_expires_at is None
-        assert seen.storage_key.name == f"attachments/{row.pk}/file.pdf"
+        assert re.fullmatch(rf"attachments/{row.pk}/[0-9a-f]{{32}}/file\.pdf", seen.key)
     served = read_served(bucket, row)
     assert served["Body"].read() == samples["application/pdf"]
     assert served["ContentType"] == "application/pdf"
@@ -190,8 +197,7 @@ def test_confirm_rejects_what_was_not_declared(user, upload, bucket, error, decl
 
 def test_confirm_rejects_another_checksum(user, upload, bucket, samples):
     """A store that does not enforce the form's digest."""
-    declared = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
-    ticket = upload(user, content=None, checksum_sha256=declared)
+    ticket = upload(user, content=None, checksum_sha256=digest(b"other"))
     bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=samples["image/png"])
 
     with pytest.raises(ChecksumMismatch):
@@ -201,7 +207,7 @@ def test_confirm_rejects_another_checksum(user, upload, bucket, samples):
 
 
 def test_confirm_keeps_a_declared_checksum(user, upload, samples):
-    declared = base64.b64encode(hashlib.sha256(samples["image/png"]).digest()).decode()
+    declared = digest(samples["image/png"])
     ticket = upload(user, checksum_sha256=declared)
 
     assert confirm(ticket, user).checksum_sha256 == declared
@@ -246,25 +252,77 @@ def test_a_post_that_lands_after_a_rejection_changes_nothing(
     assert list_keys(bucket, ticket) == [f"pending/{ticket.attachment_id}"]
 
 
-def test_the_client_changes_the_file_while_it_is_looked_at(
-    user, upload, bucket, samples, post_file, monkeypatch
+@pytest.mark.parametrize("step", ["copy_object", "inspect_object"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_the_client_changes_the_file_while_it_is_verified(
+    user, upload, bucket, samples, post_file, monkeypatch, step, moment
 ):
+    """What is judged is what is served: the first file or the second, never one for the other."""
     ticket = upload(user)
-    inspect_object = storage.inspect_object
+    function = getattr(storage, step)
 
-    def inspect_and_lose(key):
-        facts = inspect_object(key)
+    def run(*args, **kwargs):
+        monkeypatch.undo()
+        if moment == "before":
+            post_file(ticket, HTML)
+            return function(*args, **kwargs)
+        result = function(*args, **kwargs)
         post_file(ticket, HTML)
-        return facts
+        return result
 
-    monkeypatch.setattr(storage, "inspect_object", inspect_and_lose)
-    with pytest.raises(UploadInProgress):
-        confirm(ticket, user)
-    monkeypatch.undo()
+    monkeypatch.setattr(storage, step, run)
 
-    assert list_keys(bucket, ticket) == [f"pending/{ticket.attachment_id}"]
-    with pytest.raises(ContentMismatch):
+    if (step, moment) == ("copy_object", "before"):
+        with pytest.raises(ContentMismatch):
+            confirm(ticket, user)
+        assert list_keys(bucket, ticket) == []
+    else:
+        attachment = confirm(ticket, user)
+        assert read_served(bucket, attachment)["Body"].read() == samples["image/png"]
+
+
+def test_every_attempt_has_a_key_of_its_own(user, upload, monkeypatch):
+    ticket = upload(user)
+    keys = []
+    copy_object = storage.copy_object
+
+    def fail(**kwargs):
+        keys.append(kwargs["target"])
+        raise StorageUnavailable
+
+    monkeypatch.setattr(storage, "copy_object", fail)
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable):
+            confirm(ticket, user)
+    monkeypatch.setattr(storage, "copy_object", copy_object)
+
+    assert len({*keys, confirm(ticket, user).key}) == 3
+
+
+# SHA-256
+
+
+def test_every_ready_file_gets_its_checksum(user, upload, samples, bucket):
+    """At once where the first bytes are all; else a worker reads what the store does not tell."""
+    small = samples["image/png"]
+    large = small + b"\0" * 2**18
+    tickets = {content: upload(user, content=content) for content in (small, large)}
+
+    for content, ticket in tickets.items():
         confirm(ticket, user)
+        services.process_attachment(attachment_id=ticket.attachment_id)
+        assert Attachment.objects.get(pk=ticket.attachment_id).checksum_sha256 == digest(content)
+
+
+def test_a_declared_checksum_of_a_larger_file_is_compared_at_once(user, upload, samples, bucket):
+    content = samples["image/png"] + b"\0" * 2**18
+    good = upload(user, content=content, checksum_sha256=digest(content))
+    bad = upload(user, content=None, checksum_sha256=digest(b"other"))
+    bucket.put_object(Key=f"pending/{bad.attachment_id}", Body=content)
+
+    assert confirm(good, user).checksum_sha256 == digest(content)
+    with pytest.raises(ChecksumMismatch):
+        confirm(bad, user)
 
 
 # Message and metadata
@@ -427,16 +485,13 @@ def test_two_confirms_at_once(user, upload, monkeypatch):
 
 def test_another_confirm_finishes_between_reading_and_leasing(user, upload, monkeypatch):
     ticket = upload(user)
-    from attachments.services import confirm as module
-
-    take_lease = module._take_lease
 
     def lose(attachment):
         monkeypatch.undo()
         confirm(ticket, user)
-        return take_lease(attachment)
+        return Attempt.take(attachment)
 
-    monkeypatch.setattr(module, "_take_lease", lose)
+    monkeypatch.setattr(Attempt, "take", lose)
 
     assert confirm(ticket, user).is_ready
 
@@ -536,10 +591,13 @@ def test_a_bad_file_after_a_confirm_that_died_leaves_no_copy(
 # The store fails
 
 
-@pytest.mark.parametrize("step", ["inspect_object", "read_checksum", "copy_object"])
-def test_nothing_is_lost_when_the_store_fails(user, upload, samples, step, monkeypatch):
-    checksum = base64.b64encode(hashlib.sha256(samples["image/png"]).digest()).decode()
-    ticket = upload(user, checksum_sha256=checksum)
+@pytest.mark.parametrize(
+    "step", ["copy_object", "inspect_object", "tell_checksum", "read_checksum"]
+)
+def test_nothing_is_lost_when_the_store_fails(user, upload, bucket, samples, step, monkeypatch):
+    content = samples["image/png"] + b"\0" * 2**18
+    ticket = upload(user, content=None, checksum_sha256=digest(content))
+    bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=content)  # without its digest
 
     def fail(*args, **kwargs):
         raise StorageUnavailable
@@ -563,3 +621,5 @@ def test_failing_to_remove_the_pending_object_is_no_error(user, upload, bucket, 
 
     assert confirm(ticket, user).is_ready
     assert f"pending/{ticket.attachment_id}" in list_keys(bucket, ticket)
+    monkeypatch.undo()
+    Attachment.objects.update(expires_at=timezone.now() - timedelta(days=2))

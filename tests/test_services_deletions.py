@@ -78,12 +78,14 @@ def test_the_object_goes_after_the_commit(user, attachment_of, message_of, bucke
 
 def test_a_row_that_is_not_ready_leaves_notes_of_all_that_it_may_own(user, upload, store_down):
     ticket = upload(user)
-    row = Attachment.objects.get()
-    Attachment.objects.update(status="verifying", storage_key=row.published_key)
+    key = Attachment.objects.get().make_key()
+    Attachment.objects.update(status="verifying", storage_key=key, copy_upload_id="upload")
 
     Attachment.objects.all().delete()
 
-    assert list_notes() == {f"pending/{ticket.attachment_id}", row.published_key}
+    pending_key = f"pending/{ticket.attachment_id}"
+    notes = ObjectDeletion.objects.values_list("key", "upload_id", "repeats")
+    assert set(notes) == {(pending_key, "", 0), (key, "upload", 3)}
 
 
 def test_a_form_that_still_works_is_cleaned_up_after_too(user, upload, store_down):
@@ -95,16 +97,31 @@ def test_a_form_that_still_works_is_cleaned_up_after_too(user, upload, store_dow
     assert f"pending/{ticket.attachment_id}" in list_notes()
 
 
-def test_objects_wait_for_a_confirm_that_still_runs(user, upload, bucket):
-    upload(user)
-    lease = timezone.now() + timedelta(seconds=30)
-    Attachment.objects.update(status="verifying", lease_expires_at=lease)
+def test_a_copy_that_was_given_up_is_deleted_again_after_an_hour_a_day_and_a_week(bucket):
+    key = "attachments/late"
+    deletions.note_late_copy(key, upload_id="")
+    for delay in (timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)):
+        services.carry_out_deletions()
+        bucket.put_object(Key=key, Body=b"it lands after all")
 
-    Attachment.objects.all().delete()
+        note = ObjectDeletion.objects.get()
+        assert abs(note.due_at - timezone.now() - delay) < timedelta(minutes=1)
+        assert services.carry_out_deletions() == 0  # it is not due yet
+        ObjectDeletion.objects.update(due_at=timezone.now() - timedelta(seconds=1))
 
-    note = ObjectDeletion.objects.get()
-    assert abs(note.due_at - lease) < timedelta(milliseconds=1)
-    assert note.key in list_keys(bucket)
+    services.carry_out_deletions()
+    assert list_notes() == set()
+    assert key not in list_keys(bucket)
+
+
+def test_a_copy_in_parts_that_was_given_up_is_aborted(bucket):
+    key = "attachments/begun"
+    begun = bucket.Object(key).initiate_multipart_upload()
+    deletions.note_late_copy(key, upload_id=begun.id)
+
+    services.carry_out_deletions()
+
+    assert not [copy for copy in storage.list_copies("attachments/") if copy.key == key]
 
 
 def test_rolled_back_nothing_happens(user, attachment_of, bucket):
@@ -238,7 +255,8 @@ def test_two_runs_share_the_work(user, attachment_of, monkeypatch):
     monkeypatch.setattr(storage, "MAX_DELETE", 2)
     taken = [deletions._claim_notes() for _ in range(3)]
 
-    assert [set(notes.values()) for notes in taken] == [set(keys[2:]), set(keys[:2]), set()]
+    found = [{note.key for note in notes} for notes in taken]
+    assert found == [set(keys[2:]), set(keys[:2]), set()]
 
 
 def test_a_run_that_was_killed_leaves_its_notes_for_a_later_one(user, attachment_of, bucket):

@@ -102,10 +102,11 @@ def test_uploads_that_were_never_confirmed_go_a_day_after_their_time(user, expir
 def test_what_a_dead_confirm_copied_goes_with_its_row(user, expired, bucket):
     ticket = expired(user, 2 * DAY)
     row = Attachment.objects.get()
-    bucket.copy({"Bucket": bucket.name, "Key": row.pending_key}, row.published_key)
+    key = row.make_key()
+    bucket.copy({"Bucket": bucket.name, "Key": row.pending_key}, key)
     Attachment.objects.update(
         status="verifying",
-        storage_key=row.published_key,
+        storage_key=key,
         lease_expires_at=timezone.now() - timedelta(seconds=1),
     )
 
@@ -226,8 +227,8 @@ def test_a_thousand_orphans_take_few_calls_to_the_store(user, store_calls, bucke
 
     services.purge_attachments()
 
-    first, *deletes, last = store_calls()
-    assert (first, last) == ("HeadBucket", "ListObjectsV2")
+    first, *deletes, last, very_last = store_calls()
+    assert (first, last, very_last) == ("HeadBucket", "ListObjectsV2", "ListMultipartUploads")
     assert set(deletes) == {"DeleteObjects"}
     assert len(deletes) <= purge.WORKERS  # they may share the notes of one batch
 
@@ -264,11 +265,28 @@ def test_a_form_that_still_works_is_not_swept_yet(user, upload, post_file, bucke
     assert services.purge_attachments().swept == 0
 
 
-def test_what_is_not_ours_is_not_swept(bucket, forms_are_over):
-    bucket.put_object(Key="pending/of-another-program", Body=b"x")
+@pytest.mark.parametrize("name", ["of-another-program", "{id}/x", "{hex}", "{upper}"])
+def test_whatever_lies_under_pending_is_swept_when_its_time_is_over(
+    user, upload, bucket, forms_are_over, name
+):
+    kept = upload(user).attachment_id
+    key = "pending/" + name.format(id=kept, hex=kept.hex, upper=str(kept).upper())
+    bucket.put_object(Key=key, Body=b"x")
 
-    assert services.purge_attachments().swept == 0
-    assert list_keys(bucket) == {"pending/of-another-program"}
+    assert services.purge_attachments().swept == 1
+    assert list_keys(bucket) == {f"pending/{kept}"}
+
+
+def test_a_copy_in_parts_that_no_row_names_is_aborted(bucket, monkeypatch):
+    """It was begun by a process that died before it could say so."""
+    bucket.Object("attachments/x").initiate_multipart_upload()
+    assert services.purge_attachments().row_count == 0
+    assert list(storage.list_copies("attachments/"))
+
+    monkeypatch.setattr(purge, "COPY_GRACE", timedelta(0))
+    services.purge_attachments()
+
+    assert not list(storage.list_copies("attachments/"))
 
 
 # Failures

@@ -55,7 +55,7 @@ def ready_rows(user):
             for _ in range(count)
         ]
         for row in rows:
-            row.storage_key = row.published_key
+            row.storage_key = row.make_key()
         Attachment.objects.bulk_create(rows)
         return sorted(rows, key=lambda row: row.pk)
 

@@ -17,10 +17,21 @@ from django.utils import timezone
 from attachments import storage
 from attachments.errors import StorageUnavailable
 from attachments.storage import bucket as bucket_module
+from attachments.storage import objects
 from tests.stores import STORES, open_resource
 
 MINUTE = timedelta(minutes=1)
-SHA256 = base64.b64encode(hashlib.sha256(b"hello").digest()).decode()
+TARGET = "attachments/1/nonce/a.png"
+HEADERS = storage.ServedHeaders(
+    content_type="image/png", disposition="inline; filename=a.png", is_public=True
+)
+
+
+def digest(content):
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+SHA256 = digest(b"hello")
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +74,8 @@ def sign(**overrides):
     return storage.sign_upload(**{**request, **overrides})
 
 
-def freeze(etag, source="pending/1"):
-    return storage.copy_object(
-        source=source,
-        target="attachments/1/a.png",
-        etag=etag,
-        content_type="image/png",
-        disposition="inline; filename=a.png",
-        is_public=True,
-    )
+def freeze():
+    return storage.copy_object(source="pending/1", target=TARGET, headers=HEADERS)
 
 
 def read_policy(store):
@@ -103,7 +107,7 @@ def test_inspect_tells_size_etag_and_head(ready_store):
     facts = storage.inspect_object("pending/1")
 
     assert facts == storage.ObjectFacts(
-        size_bytes=256_000, etag=f'"{hashlib.md5(content).hexdigest()}"', head=content[:4096]
+        size_bytes=256_000, etag=f'"{hashlib.md5(content).hexdigest()}"', head=content[:16384]
     )
 
 
@@ -125,11 +129,10 @@ def test_a_missing_bucket_is_not_a_missing_object(store):
 
 def test_copy_carries_what_it_is_served_with(ready_store):
     ready_store.put_object(Key="pending/1", Body=b"hello", ContentType="text/html")
-    etag = storage.inspect_object("pending/1").etag
 
-    freeze(etag)
+    freeze()
 
-    found = ready_store.Object("attachments/1/a.png").get()
+    found = ready_store.Object(TARGET).get()
     assert found["Body"].read() == b"hello"
     assert found["ContentType"] == "image/png"
     assert found["ContentDisposition"] == "inline; filename=a.png"
@@ -138,41 +141,99 @@ def test_copy_carries_what_it_is_served_with(ready_store):
 
 def test_copy_of_a_missing_object(ready_store):
     with pytest.raises(storage.ObjectNotFound):
-        freeze('"d41d8cd98f00b204e9800998ecf8427e"')
+        freeze()
+
+
+@pytest.fixture
+def in_parts(ready_store, monkeypatch):
+    """Copy in parts of 5 MiB, the smallest that S3 takes; gives the id of the upload."""
+    monkeypatch.setattr(objects, "PART_BYTES", 5 * 2**20)
+
+    def copy(original, **steps):
+        upload_id = storage.begin_copy(target=TARGET, headers=HEADERS)
+        storage.copy_in_parts(
+            source="pending/1",
+            target=TARGET,
+            upload_id=upload_id,
+            size_bytes=original.size_bytes,
+            etag=original.etag,
+            **steps,
+        )
+        return upload_id
+
+    return copy
+
+
+def test_copy_in_parts_carries_what_it_is_served_with(ready_store, in_parts):
+    content = bytes(range(256)) * (12 * 2**12)  # 12 MiB: three parts
+    ready_store.put_object(Key="pending/1", Body=content, ContentType="text/html")
+    parts = []
+
+    upload_id = in_parts(storage.measure_object("pending/1"), on_part=lambda: parts.append(1))
+
+    found = ready_store.Object(TARGET).get()
+    assert found["Body"].read() == content
+    assert found["ContentType"] == "image/png"
+    assert found["ContentDisposition"] == "inline; filename=a.png"
+    assert found["CacheControl"] == "public, max-age=31536000, immutable"
+    assert len(parts) == 3
+    assert list(storage.list_copies("attachments/")) == []
+    storage.abort_copy(target=TARGET, upload_id=upload_id)  # too late, and no error
+
+
+def test_a_copy_in_parts_keeps_no_digest_of_parts(ready_store, in_parts):
+    content = b"x" * (6 * 2**20)
+    ready_store.put_object(Key="pending/1", Body=content, ChecksumAlgorithm="SHA256")
+
+    in_parts(storage.measure_object("pending/1"))
+
+    assert storage.tell_checksum(TARGET) in ("", digest(content))
+    assert storage.find_checksum(key=TARGET) == digest(content)
 
 
 @real_store
-def test_copy_refuses_an_object_that_changed(ready_store):
-    ready_store.put_object(Key="pending/1", Body=b"hello")
-    etag = storage.inspect_object("pending/1").etag
-    ready_store.put_object(Key="pending/1", Body=b"other")
+def test_copy_in_parts_refuses_an_object_that_changed(ready_store, in_parts):
+    ready_store.put_object(Key="pending/1", Body=b"a" * (12 * 2**20))
+    original = storage.measure_object("pending/1")
+    ready_store.put_object(Key="pending/1", Body=b"b" * (12 * 2**20))
 
     with pytest.raises(storage.ObjectChanged):
-        freeze(etag)
+        in_parts(original)
 
-    assert [item.key for item in ready_store.objects.all()] == ["pending/1"]
+    (begun,) = storage.list_copies("attachments/")
+    assert begun.key == TARGET
+    storage.abort_copy(target=begun.key, upload_id=begun.upload_id)
+    storage.abort_copy(target=begun.key, upload_id=begun.upload_id)  # again is no error
+    assert list(storage.list_copies("attachments/")) == []
+
+
+def test_measure_of_a_missing_object(ready_store):
+    with pytest.raises(storage.ObjectNotFound):
+        storage.measure_object("pending/1")
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_read_checksum(ready_store, post_file, kept):
+def test_find_checksum(ready_store, post_file, kept):
     post_file(sign(checksum_sha256=SHA256 if kept else ""), b"hello")
     etag = storage.inspect_object("pending/1").etag
 
-    assert storage.read_checksum(key="pending/1", etag=etag) == SHA256
+    assert storage.find_checksum(key="pending/1", etag=etag) == SHA256
 
 
-def test_read_checksum_of_an_object_that_changed(ready_store):
+@pytest.mark.parametrize("find", [storage.find_checksum, storage.read_checksum])
+def test_no_checksum_of_an_object_that_changed(ready_store, find):
     ready_store.put_object(Key="pending/1", Body=b"hello")
     etag = storage.inspect_object("pending/1").etag
     ready_store.put_object(Key="pending/1", Body=b"other")
 
     with pytest.raises(storage.ObjectChanged):
-        storage.read_checksum(key="pending/1", etag=etag)
+        find(key="pending/1", etag=etag)
 
 
-def test_read_checksum_of_a_missing_object(ready_store):
+@pytest.mark.parametrize("find", [storage.find_checksum, storage.read_checksum])
+def test_no_checksum_of_a_missing_object(ready_store, find):
     with pytest.raises(storage.ObjectNotFound):
-        storage.read_checksum(key="pending/1", etag='"d41d8cd98f00b204e9800998ecf8427e"')
+        find(key="pending/1", etag='"d41d8cd98f00b204e9800998ecf8427e"')
 
 
 def test_delete_takes_missing_objects_too(ready_store):

@@ -19,7 +19,6 @@ from attachments.backups.row_dump import BATCH_SIZE, is_ready
 from attachments.backups.row_load import Existing, RestoreCounts, restore_rows
 from attachments.backups.snapshots import OpenSnapshot
 from attachments.backups.transfers import JOBS, OnProgress, ignore_progress, spool
-from attachments.conf import conf
 from attachments.errors import WouldOverwrite
 from attachments.models import ObjectDeletion
 from attachments.rules.checksums import to_base64
@@ -115,7 +114,7 @@ def _make_look() -> Callable[[ManifestEntry], _Outcome]:
 
 def _look(entry: ManifestEntry) -> _Outcome:
     try:
-        found = storage.read_checksum(key=entry.key)
+        found = storage.find_checksum(key=entry.key)
     except storage.ObjectNotFound:
         return _Outcome.CREATED
     except storage.ObjectChanged:
@@ -150,9 +149,7 @@ def _restore_object(
                 key=entry.key,
                 content=spooled.content,
                 checksum_sha256=to_base64(entry.sha256),
-                content_type=entry.content_type,
-                disposition=entry.attachment.disposition,
-                is_public=conf.public_read,
+                headers=entry.attachment.headers,
             )
     except storage.ArchiveFileNotFound:
         on_progress(entry.size_bytes)

@@ -1,6 +1,7 @@
 import uuid
 
 import django.db.models.deletion
+import django.db.models.functions.datetime
 import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
@@ -19,6 +20,70 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.CreateModel(
+            name="ObjectDeletion",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.CharField(max_length=512, verbose_name="key")),
+                (
+                    "upload_id",
+                    models.TextField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="Of a copy that was begun: it is aborted.",
+                        verbose_name="multipart upload",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        default=django.utils.timezone.now,
+                        verbose_name="created at",
+                    ),
+                ),
+                (
+                    "due_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        db_index=True,
+                        default=django.utils.timezone.now,
+                        help_text="From when on a run may take it.",
+                        verbose_name="due at",
+                    ),
+                ),
+                (
+                    "repeats",
+                    models.PositiveSmallIntegerField(
+                        db_default=0,
+                        default=0,
+                        help_text="How often to delete it again later: a copy may land after all.",
+                        verbose_name="repeats",
+                    ),
+                ),
+                (
+                    "attempts",
+                    models.PositiveIntegerField(db_default=0, default=0, verbose_name="attempts"),
+                ),
+                (
+                    "last_error",
+                    models.TextField(
+                        blank=True, db_default="", default="", verbose_name="last error"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "waiting deletion",
+                "verbose_name_plural": "waiting deletions",
+                "db_table": "attachments_deletions",
+            },
+        ),
         migrations.CreateModel(
             name="Attachment",
             fields=[
@@ -103,9 +168,27 @@ class Migration(migrations.Migration):
                     "lease_expires_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Until when one confirm owns the row while it verifies.",
+                        help_text="Until when one attempt to publish owns the row.",
                         null=True,
                         verbose_name="lease expires at",
+                    ),
+                ),
+                (
+                    "in_background",
+                    models.BooleanField(
+                        db_default=False,
+                        default=False,
+                        help_text="It is confirmed, and a worker verifies it.",
+                        verbose_name="in the background",
+                    ),
+                ),
+                (
+                    "copy_upload_id",
+                    models.TextField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        verbose_name="multipart upload of the copy",
                     ),
                 ),
                 (
@@ -163,6 +246,21 @@ class Migration(migrations.Migration):
                         condition=models.Q(("status__in", ["pending", "verifying"])),
                         fields=["expires_at"],
                         name="attachments_stale",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status__in", ["rejected", "infected"])),
+                        fields=["created_at"],
+                        name="attachments_refused",
+                    ),
+                    models.Index(
+                        condition=models.Q(("in_background", True)),
+                        fields=["id"],
+                        name="attachments_waiting",
+                    ),
+                    models.Index(
+                        condition=models.Q(("checksum_sha256", ""), ("status", "ready")),
+                        fields=["id"],
+                        name="attachments_unhashed",
                     ),
                 ],
                 "constraints": [

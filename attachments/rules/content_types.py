@@ -1,4 +1,4 @@
-"""Whether bytes are of the type that was declared, judged by their first 4 KiB.
+"""Whether bytes are of the type that was declared, judged by their first 16 KiB.
 
 The ten default types have strict signatures of their own, because a general sniffer cannot tell
 Opus from Vorbis, M4A from MP4 or Matroska from WebM (docs/decisions/0003-sniffing.md). Any type
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import puremagic
 
-HEAD_BYTES = 4096
+HEAD_BYTES = 16 * 1024
 
 _EXTENSIONS: dict[str, tuple[str, ...]] = {
     "image/jpeg": (".jpg", ".jpeg"),

@@ -15,7 +15,9 @@ from attachments.services.bulk import (
 from attachments.services.confirm import confirm_upload
 from attachments.services.deletions import carry_out_after_commit, carry_out_deletions
 from attachments.services.findings import Finding, FindingKind
+from attachments.services.pending import remove_now
 from attachments.services.presign import Ticket, presign_upload
+from attachments.services.process import process_attachment, process_waiting
 from attachments.services.purge import (
     BATCH_SIZE,
     PurgeReport,
@@ -50,7 +52,10 @@ __all__ = [
     "measure_attachments",
     "presign_upload",
     "preview_purge",
+    "process_attachment",
+    "process_waiting",
     "purge_attachments",
     "reconcile_storage",
+    "remove_now",
     "retry_deletions",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from attachments import storage
@@ -21,11 +21,20 @@ logger = logging.getLogger(__name__)
 CLAIM = timedelta(minutes=2)
 # What a request may delete after its commit, in calls of 1000 objects; the rest is a purge's work.
 MAX_CALLS_AFTER_COMMIT = 10
+# When the key of a copy that was given up is deleted again, each time after the last.
+REPEAT_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(weeks=1))
 
 
 def note_deletions(keys: Iterable[str]) -> None:
     """Note objects to delete that no deleted row names; in the transaction of the reason why."""
     ObjectDeletion.objects.bulk_create([ObjectDeletion(key=key, due_at=Now()) for key in keys])
+
+
+def note_late_copy(key: str, *, upload_id: str) -> None:
+    """Note the key of a copy that was given up: it may land long after it was deleted."""
+    ObjectDeletion.objects.create(
+        key=key, upload_id=upload_id, due_at=Now(), repeats=len(REPEAT_AFTER)
+    )
 
 
 def carry_out_deletions(*, max_calls: int | None = None) -> int:
@@ -49,31 +58,37 @@ def carry_out_after_commit() -> None:
         logger.warning("The store is down: noted deletions wait for the next purge_orphans.")
 
 
-def _claim_notes() -> dict[int, str]:
-    """Own up to one call's notes, by id; the newest first, which are those of this commit."""
+def _claim_notes() -> list[ObjectDeletion]:
+    """Own up to one call's notes; the newest first, which are those of this commit."""
     due = ObjectDeletion.objects.filter(due_at__lte=Now()).order_by("-pk")
     with transaction.atomic():
-        notes = dict(
-            due.select_for_update(skip_locked=True).values_list("pk", "key")[: storage.MAX_DELETE]
-        )
-        ObjectDeletion.objects.filter(pk__in=notes).update(
-            due_at=Now() + CLAIM, attempts=F("attempts") + 1
-        )
+        notes = list(due.select_for_update(skip_locked=True)[: storage.MAX_DELETE])
+        _get_rows(notes).update(due_at=Now() + CLAIM, attempts=F("attempts") + 1)
     return notes
 
 
-def _delete_noted(notes: dict[int, str]) -> int:
-    claimed = ObjectDeletion.objects.filter(pk__in=notes)
+def _delete_noted(notes: list[ObjectDeletion]) -> int:
+    """Delete what these notes name; give how many notes were carried out."""
     try:
-        refused = storage.delete_objects(notes.values())
+        for note in notes:
+            if note.upload_id:
+                storage.abort_copy(target=note.key, upload_id=note.upload_id)
+        refused = storage.delete_objects(note.key for note in notes)
     except StorageUnavailable as error:
-        claimed.update(due_at=Now(), last_error=str(error.__cause__))
+        _get_rows(notes).update(due_at=Now(), last_error=str(error.__cause__))
         raise
     for key, reason in refused.items():
         logger.error("The store refuses to delete %s: %s", key, reason)
     for reason in set(refused.values()):
         keys = [key for key, given in refused.items() if given == reason]
-        claimed.filter(key__in=keys).update(last_error=reason)
-    deleted = [pk for pk, key in notes.items() if key not in refused]
-    claimed.filter(pk__in=deleted).delete()
-    return len(deleted)
+        _get_rows(notes).filter(key__in=keys).update(last_error=reason)
+    done = [note for note in notes if note.key not in refused]
+    _get_rows([note for note in done if not note.repeats]).delete()
+    for repeats, delay in enumerate(reversed(REPEAT_AFTER), start=1):
+        if again := [note for note in done if note.repeats == repeats]:
+            _get_rows(again).update(due_at=Now() + delay, repeats=repeats - 1, attempts=0)
+    return len(done)
+
+
+def _get_rows(notes: list[ObjectDeletion]) -> QuerySet[ObjectDeletion]:
+    return ObjectDeletion.objects.filter(pk__in=[note.pk for note in notes])

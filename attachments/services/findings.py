@@ -62,7 +62,7 @@ def inspect_row(row: ReadyRow) -> Finding | None:
 def compare_checksum(pair: tuple[ReadyRow, storage.ListedObject]) -> Finding | None:
     row, item = pair
     try:
-        checksum_sha256 = storage.read_checksum(key=row.key, etag=item.etag)
+        checksum_sha256 = storage.find_checksum(key=row.key, etag=item.etag)
     except (storage.ObjectNotFound, storage.ObjectChanged):  # since it was listed
         return inspect_row(row)
     if checksum_sha256 == row.checksum_sha256:

@@ -28,6 +28,8 @@ WORKERS = 3
 STALE_GRACE = timedelta(days=1)
 # A POST that began in the last second of its form may take long to land.
 LATE_GRACE = timedelta(hours=1)
+# No copy takes so long.
+COPY_GRACE = timedelta(days=1)
 
 
 @dataclass(kw_only=True)
@@ -99,6 +101,7 @@ def purge_attachments(
             on_progress(len(sizes))
     for keys in _find_unneeded_objects():
         report.swept += len(keys) - len(storage.delete_objects(keys))
+    _abort_forgotten_copies()
     report.waiting = ObjectDeletion.objects.count()
     return report
 
@@ -160,6 +163,14 @@ def _delete_batch(rows: AttachmentQuerySet, count: int) -> list[int | None]:
     return list(sizes.values())
 
 
+def _abort_forgotten_copies() -> None:
+    """Abort what was begun by a process that died before the row named it."""
+    cutoff = timezone.now() - COPY_GRACE
+    for copy in storage.list_copies("attachments/"):
+        if copy.begun_at < cutoff:
+            storage.abort_copy(target=copy.key, upload_id=copy.upload_id)
+
+
 def _find_unneeded_objects() -> Iterator[set[str]]:
     """Keys under pending/ whose form is long over and whose upload nobody can confirm any more."""
     cutoff = timezone.now() - conf.upload_expires_in - LATE_GRACE
@@ -170,11 +181,10 @@ def _find_unneeded_objects() -> Iterator[set[str]]:
 
 
 def _find_needed(keys: Iterable[str]) -> set[str]:
-    """Those of uploads that may still be confirmed, and those that are not ours to judge."""
-    ids = {key: _parse_id(key) for key in keys}
-    unconfirmed = Attachment.objects.unconfirmed().filter(pk__in=filter(None, ids.values()))
-    known = set(unconfirmed.values_list("pk", flat=True))
-    return {key for key, pk in ids.items() if pk is None or pk in known}
+    """Those of uploads that may still be confirmed."""
+    ids = {pk for key in keys if (pk := _parse_id(key))}
+    unconfirmed = Attachment.objects.unconfirmed().filter(pk__in=ids)
+    return {f"pending/{pk}" for pk in unconfirmed.values_list("pk", flat=True)}
 
 
 def _parse_id(key: str) -> UUID | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import botocore
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from django.conf import settings
 from django.core.files.storage import Storage, storages
 from django.core.files.storage.handler import InvalidStorageError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ALIAS = "attachments"
+COPY_PATIENCE = 2  # times the read timeout: 20 s for up to 100 MiB
 _opening = Lock()
 
 
@@ -48,6 +50,16 @@ def get_client() -> "S3Client":
     """The client that calls the store."""
     with _opening:  # or each of many threads that begin at once would open its own: 14 MB
         return _open_client(_get_backend())
+
+
+def get_copier() -> "S3Client":
+    """The client that copies objects: with more time, as copying takes longer with more bytes.
+
+    It sends each request once. A copy that was sent twice could land twice, the second time with
+    other bytes and after the first was judged.
+    """
+    with _opening:
+        return _open_copier(_get_backend())
 
 
 def get_signer() -> "S3Client":
@@ -86,6 +98,16 @@ def _end_redirects(response: Any, request_dict: dict[str, Any], **kwargs: Any) -
 
 
 @lru_cache(maxsize=1)
+def _open_copier(backend: Any) -> "S3Client":
+    config = backend.client_config
+    once = Config(
+        read_timeout=config.read_timeout * COPY_PATIENCE,
+        retries={"mode": "standard", "total_max_attempts": 1},
+    )
+    return _open_client.__wrapped__(_reopen_backend(client_config=config.merge(once)))
+
+
+@lru_cache(maxsize=1)
 def _open_signer(backend: Any, endpoint_url: str) -> "S3Client":
     if not endpoint_url:
         return _open_client(backend)
@@ -121,7 +143,7 @@ def translate_errors(expected: dict[str, type[Exception]] | None = None) -> Iter
             raise expected[code] from error
         logger.warning("The store refused: %s", error)
         raise StorageUnavailable from error
-    except (BotoCoreError, HTTPError, KeyError, ValueError) as error:
+    except (BotoCoreError, HTTPError, KeyError, ResponseParserError, ValueError) as error:
         # KeyError and ValueError: an answer without the headers or the body that S3 gives.
         logger.warning("The store does not answer as S3 does: %s: %s", type(error).__name__, error)
         raise StorageUnavailable from error

@@ -1,0 +1,75 @@
+"""What is done to attachments outside requests: verify large files, read missing checksums.
+
+The rows are the queue: each says by itself what there is to do. Every step may be repeated, done
+twice at once, or killed anywhere; a later run finds what is left.
+"""
+
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+from attachments import storage
+from attachments.errors import NotUploaded, RejectedUpload, UploadExpired, UploadInProgress
+from attachments.models import Attachment, AttachmentQuerySet
+from attachments.services.attempts import Attempt
+from attachments.services.pending import remove_soon
+from attachments.services.verify import verify_upload
+
+BATCH_SIZE = 100
+
+
+def process_attachment(*, attachment_id: UUID) -> None:
+    """Do what is left to do for this attachment, if nobody else does it at this moment.
+
+    Raises ``StorageUnavailable``; then a later call does it.
+    """
+    attachment = Attachment.objects.find(attachment_id)
+    if attachment is None:
+        return
+    if attachment.in_background:
+        _verify(attachment)
+    if attachment.is_ready and not attachment.checksum_sha256:
+        _add_checksum(attachment)
+
+
+def process_waiting(*, on_progress: Callable[[int], None] = lambda count: None) -> int:
+    """Process every attachment that waits; give how many. Raises ``StorageUnavailable``."""
+    count = 0
+    for rows in (Attachment.objects.waiting(), Attachment.objects.without_checksum()):
+        for attachment_id in _iterate_ids(rows):
+            process_attachment(attachment_id=attachment_id)
+            on_progress(1)
+            count += 1
+    return count
+
+
+def _iterate_ids(rows: AttachmentQuerySet) -> Iterator[UUID]:
+    """Each id once, although the rows change while they are worked on."""
+    ids = rows.order_by("pk").values_list("pk", flat=True)
+    batch = list(ids[:BATCH_SIZE])
+    while batch:
+        yield from batch
+        batch = list(ids.filter(pk__gt=batch[-1])[:BATCH_SIZE])
+
+
+def _verify(attachment: Attachment) -> None:
+    try:
+        attempt = Attempt.take(attachment)
+        with attempt.hold():
+            try:
+                attempt.publish(**verify_upload(attempt, in_request=False))
+            except (NotUploaded, UploadExpired):  # the original is gone: the client has to know
+                attempt.release()
+    except (RejectedUpload, UploadInProgress):
+        return  # the row says why; or another one works on it, or will
+    if attachment.is_ready:
+        remove_soon(attachment.pending_key)
+
+
+def _add_checksum(attachment: Attachment) -> None:
+    try:
+        found = storage.find_checksum(key=attachment.key)
+    except (storage.ObjectNotFound, storage.ObjectChanged):
+        return  # deleted meanwhile; if not, reconcile_storage reports it
+    Attachment.objects.without_checksum().filter(
+        pk=attachment.pk, storage_key=attachment.key
+    ).update(checksum_sha256=found)

@@ -1,0 +1,124 @@
+"""Verify an upload: freeze a copy of what the client put, then judge that copy.
+
+The client may write the original again at any moment, and the store may ignore any condition. So
+nothing that is found out about the original counts: only what is read from the copy.
+"""
+
+import logging
+from typing import Any
+
+from django.utils import timezone
+
+from attachments import storage
+from attachments.errors import (
+    ChecksumMismatch,
+    ContentMismatch,
+    NotUploaded,
+    SizeMismatch,
+    StorageUnavailable,
+    UploadExpired,
+    UploadInProgress,
+)
+from attachments.models import Attachment
+from attachments.rules.content_types import matches_content_type
+from attachments.services.attempts import Attempt
+
+logger = logging.getLogger(__name__)
+
+# What a request does itself, by the contract; what takes longer is for a worker.
+MAX_COPY_IN_REQUEST = 100 * 2**20
+MAX_READ_IN_REQUEST = 16 * 2**20
+
+
+class TakesTooLong(Exception):
+    """This is work for a worker, not for a request."""
+
+
+def verify_upload(attempt: Attempt, *, in_request: bool) -> dict[str, Any]:
+    """Copy to the key of the attempt and judge the copy; give what was found, by field of the row.
+
+    The SHA-256 is empty if the store does not tell it and no client declared it. Raises
+    ``NotUploaded``, ``UploadExpired``, ``UploadInProgress`` if the original changed meanwhile, a
+    ``RejectedUpload``, ``StorageUnavailable``; in a request ``TakesTooLong``.
+    """
+    try:
+        told_checksum = _freeze(attempt, in_request=in_request)
+    except storage.ObjectNotFound:
+        is_over = attempt.attachment.expires_at < timezone.now()
+        raise (UploadExpired if is_over else NotUploaded) from None
+    except storage.ObjectChanged:
+        raise UploadInProgress from None
+    try:
+        attempt.renew()
+        facts = storage.inspect_object(attempt.key)
+        _judge_size(attempt.attachment, facts.size_bytes)
+        if not matches_content_type(facts.head, attempt.attachment.content_type):
+            raise ContentMismatch(declared=attempt.attachment.content_type)
+        attempt.renew()
+        checksum_sha256 = _find_checksum(
+            attempt, facts, told_checksum=told_checksum, in_request=in_request
+        )
+    except (storage.ObjectNotFound, storage.ObjectChanged) as error:
+        attempt.prolong()  # if that is impossible, whoever took the row has deleted the copy
+        logger.warning("A copy that the store reported as made is not there, or not the same.")
+        raise StorageUnavailable from error
+    if attempt.attachment.checksum_sha256 not in ("", checksum_sha256):
+        raise ChecksumMismatch
+    return {"size_bytes": facts.size_bytes, "checksum_sha256": checksum_sha256}
+
+
+def _freeze(attempt: Attempt, *, in_request: bool) -> str:
+    """Copy the original; give the SHA-256 of the copy, or "" if the store does not tell it."""
+    attachment = attempt.attachment
+    if attachment.size_range[1] > MAX_COPY_IN_REQUEST:
+        original = storage.measure_object(attachment.pending_key)
+        if original.size_bytes > MAX_COPY_IN_REQUEST:
+            if in_request:
+                raise TakesTooLong
+            _judge_size(attachment, original.size_bytes)
+            return _freeze_in_parts(attempt, original)
+    attempt.has_copied = True  # or may have, if no answer comes
+    try:
+        return storage.copy_object(
+            source=attachment.pending_key, target=attempt.key, headers=attachment.headers
+        )
+    except storage.ObjectNotFound:
+        attempt.has_copied = False
+        raise
+
+
+def _freeze_in_parts(attempt: Attempt, original: storage.ObjectSize) -> str:
+    attachment = attempt.attachment
+    attempt.has_copied = True
+    upload_id = storage.begin_copy(target=attempt.key, headers=attachment.headers)
+    attempt.name_upload(upload_id)
+    storage.copy_in_parts(
+        source=attachment.pending_key,
+        target=attempt.key,
+        upload_id=upload_id,
+        size_bytes=original.size_bytes,
+        etag=original.etag,
+        on_part=attempt.renew,
+    )
+    return ""  # the store's digest of parts is not that of the file
+
+
+def _judge_size(attachment: Attachment, found: int) -> None:
+    smallest, largest = attachment.size_range
+    if not smallest <= found <= largest:
+        expected = str(smallest) if smallest == largest else f"{smallest}–{largest}"
+        raise SizeMismatch(found=found, expected=expected)
+
+
+def _find_checksum(
+    attempt: Attempt, facts: storage.ObjectFacts, *, told_checksum: str, in_request: bool
+) -> str:
+    """The SHA-256 of the copy; read from its bytes only if it has to be compared now."""
+    known = told_checksum or facts.checksum_sha256
+    if known or not attempt.attachment.checksum_sha256:
+        return known
+    if told_checksum := storage.tell_checksum(attempt.key):
+        return told_checksum
+    if in_request and facts.size_bytes > MAX_READ_IN_REQUEST:
+        raise TakesTooLong
+    return storage.read_checksum(key=attempt.key, on_chunk=attempt.renew)
