@@ -18,6 +18,7 @@ from attachments.errors import REJECTIONS
 from attachments.policy import User, get_access_policy
 from attachments.rules.content_types import get_extensions, is_inline
 from attachments.rules.filenames import make_safe_name
+from attachments.rules.keys import hide_nonce
 from attachments.storage import ServedHeaders, get_attachments_storage
 
 
@@ -295,4 +296,4 @@ class ObjectDeletion(models.Model):
         verbose_name_plural = _("waiting deletions")
 
     def __str__(self) -> str:
-        return self.key
+        return hide_nonce(self.key)

@@ -158,6 +158,8 @@ def show_state(attachment: Attachment) -> str:
     status, expires_at = attachment.Status, show_moment(attachment.expires_at)
     if attachment.status == status.PENDING:
         return _("Waits for the file, which its form takes until %(time)s.") % {"time": expires_at}
+    if attachment.in_background:
+        return _("Is confirmed; a worker verifies it.")
     if attachment.status == status.VERIFYING:
         lease = show_moment(attachment.lease_expires_at)
         return _("Is being verified; another confirm may take over at %(time)s.") % {"time": lease}

@@ -167,7 +167,8 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("storage key"))
     def key(self, attachment: Attachment) -> SafeString:
-        return format_html("<code>{}</code>", attachment.key)
+        key = attachment.key if attachment.is_ready else attachment.pending_key
+        return format_html("<code>{}</code>", key)
 
     @admin.display(description="SHA-256")
     def checksum(self, attachment: Attachment) -> SafeString | str:
@@ -207,8 +208,14 @@ class ObjectDeletionAdmin(ReadOnlyAdmin):
     """Objects that a purge, or "try again now", will delete. A note itself is never deleted."""
 
     ordering = ["-pk"]
-    list_display = ["key", "due_at", "attempts", "last_error"]
+    list_display = ["shown_key", "due_at", "attempts", "last_error"]
+    fields = ["shown_key", "created_at", "due_at", "repeats", "attempts", "last_error"]
+    readonly_fields = ["shown_key"]
     actions = [actions.retry_deletions]
+
+    @admin.display(description=gettext_lazy("key"))
+    def shown_key(self, note: ObjectDeletion) -> str:
+        return str(note)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

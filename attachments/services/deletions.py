@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from attachments import storage
 from attachments.errors import StorageUnavailable
 from attachments.models import ObjectDeletion
+from attachments.rules.keys import hide_nonce
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def _delete_noted(notes: list[ObjectDeletion]) -> int:
         _get_rows(notes).update(due_at=Now(), last_error=str(error.__cause__))
         raise
     for key, reason in refused.items():
-        logger.error("The store refuses to delete %s: %s", key, reason)
+        logger.error("The store refuses to delete %s: %s", hide_nonce(key), reason)
     for reason in set(refused.values()):
         keys = [key for key, given in refused.items() if given == reason]
         _get_rows(notes).filter(key__in=keys).update(last_error=reason)

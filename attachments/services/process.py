@@ -34,12 +34,21 @@ def process_attachment(*, attachment_id: UUID) -> None:
 def process_waiting(*, on_progress: Callable[[int], None] = lambda count: None) -> int:
     """Process every attachment that waits; give how many. Raises ``StorageUnavailable``."""
     count = 0
-    for rows in (Attachment.objects.waiting(), Attachment.objects.without_checksum()):
+    for rows in _find_waiting():
         for attachment_id in _iterate_ids(rows):
             process_attachment(attachment_id=attachment_id)
             on_progress(1)
             count += 1
     return count
+
+
+def count_waiting() -> int:
+    """How many ``process_waiting`` would process now."""
+    return sum(rows.count() for rows in _find_waiting())
+
+
+def _find_waiting() -> list[AttachmentQuerySet]:
+    return [Attachment.objects.waiting(), Attachment.objects.without_checksum()]
 
 
 def _iterate_ids(rows: AttachmentQuerySet) -> Iterator[UUID]:

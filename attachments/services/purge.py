@@ -19,6 +19,7 @@ from attachments import storage
 from attachments.conf import conf
 from attachments.models import Attachment, AttachmentQuerySet, ObjectDeletion
 from attachments.services.deletions import carry_out_deletions
+from attachments.services.process import count_waiting, process_waiting
 from attachments.storage.threads import run_in_order
 
 BATCH_SIZE = 1000
@@ -46,6 +47,8 @@ class PurgeReport:
     """Rejected and infected uploads."""
     size_bytes: int = 0
     """The bytes of them all, as far as known."""
+    processed: int = 0
+    """Attachments that waited for a worker."""
     swept: int = 0
     """Objects under pending/ that no upload needs."""
     waiting: int = 0
@@ -72,6 +75,7 @@ def count_purgeable(*, older_than: timedelta | None = None) -> PurgeReport:
 def preview_purge(*, older_than: timedelta | None = None) -> PurgeReport:
     """What ``purge_attachments`` would remove now, in rows and in objects under pending/."""
     report = count_purgeable(older_than=older_than)
+    report.processed = count_waiting()
     report.swept = sum(len(keys) for keys in _find_unneeded_objects())
     return report
 
@@ -83,7 +87,7 @@ def purge_attachments(
     limit: int | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> PurgeReport:
-    """Remove what nothing needs, and carry out every note that is due.
+    """Remove what nothing needs, do what waits for a worker, and carry out every note that is due.
 
     Orphans and refused uploads are kept for ``older_than``, by default ``ORPHAN_DAYS``; ``limit``
     bounds the rows that go; a batch has at most ``MAX_BATCH_SIZE`` rows, and ``on_progress`` is
@@ -92,7 +96,7 @@ def purge_attachments(
     """
     storage.ping_bucket()
     carry_out_deletions()
-    report = PurgeReport()
+    report = PurgeReport(processed=process_waiting())
     batch_size = min(batch_size, MAX_BATCH_SIZE)
     for kind, rows in _find_purgeable(older_than).items():
         budget = None if limit is None else limit - report.row_count

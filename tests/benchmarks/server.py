@@ -29,7 +29,7 @@ class Server:
 
 
 @contextmanager
-def open_services() -> Iterator[Path]:
+def open_services(**environment: str) -> Iterator[Path]:
     """Start what the environment does not name, and set Django up on it; give a directory for logs.
 
     PostgreSQL is durable here, as in production: a commit waits for the disk.
@@ -39,7 +39,7 @@ def open_services() -> Iterator[Path]:
         directory.chmod(0o755)  # PostgreSQL runs as another user if this runs as root
         variables, services = start_missing_services(data_dir=directory)
         with services:
-            os.environ.update(variables)
+            os.environ.update(variables | environment)
             os.environ.setdefault("S3_BUCKET", "benchmarks")
             os.environ["ATTACHMENTS_PRESIGN_RATE"] = "1000000/minute"  # counted, never refused
             os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"

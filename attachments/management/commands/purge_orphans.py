@@ -72,6 +72,7 @@ class Command(BaseCommand):
             [_("Never confirmed"), report.stale],
             [_("Rejected or infected"), report.refused],
             [_("Late objects under pending/"), report.swept],
+            [_("Files that waited for a worker"), report.processed],
             [_("Objects that still wait to be deleted"), report.waiting],
         ]
         print_table(self.stdout, [_("What"), _("How many")], rows)

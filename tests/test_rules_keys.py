@@ -1,0 +1,17 @@
+import pytest
+
+from attachments.rules.keys import hide_nonce
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("attachments/id/nonce/a.png", "attachments/id/…"),
+        ("quarantine/id/nonce", "quarantine/id/…"),
+        ("pending/id", "pending/id"),
+        ("attachments/id", "attachments/id"),
+        ("other/a/b/c", "other/a/b/c"),
+    ],
+)
+def test_a_shown_key_names_the_attachment_and_opens_nothing(key, shown):
+    assert hide_nonce(key) == shown
