@@ -64,6 +64,7 @@ def test_it_tells_programs_what_it_did(orphans, samples):
         "stale": 0,
         "refused": 0,
         "size_bytes": 2 * len(samples["image/png"]),
+        "processed": 0,
         "swept": 0,
         "waiting": 0,
         "dry_run": False,

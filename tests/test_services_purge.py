@@ -216,6 +216,8 @@ def test_a_thousand_orphans_take_few_calls_to_the_store(user, store_calls, bucke
             user=user,
             filename=str(number),
             status="ready",
+            size_bytes=1,
+            checksum_sha256="x",
             storage_key=f"attachments/{number}",
             created_at=moment,
             expires_at=moment,

@@ -296,6 +296,7 @@ def test_a_row_that_is_confirmed_after_the_rows_were_read(user, upload, bucket, 
     ticket = upload(user)
     freeze_rows()
     attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+    services.remove_now()
 
     findings, report = find(delete_unknown=True)
 

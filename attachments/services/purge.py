@@ -96,7 +96,7 @@ def purge_attachments(
     """
     storage.ping_bucket()
     carry_out_deletions()
-    report = PurgeReport(processed=process_waiting())
+    report = PurgeReport()
     batch_size = min(batch_size, MAX_BATCH_SIZE)
     for kind, rows in _find_purgeable(older_than).items():
         budget = None if limit is None else limit - report.row_count
@@ -106,6 +106,7 @@ def purge_attachments(
     for keys in _find_unneeded_objects():
         report.swept += len(keys) - len(storage.delete_objects(keys))
     _abort_forgotten_copies()
+    report.processed = process_waiting()
     report.waiting = ObjectDeletion.objects.count()
     return report
 
