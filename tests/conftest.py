@@ -1,5 +1,6 @@
 """Real servers for the whole run, and the few verbs that tests share."""
 
+import copy
 import os
 import shutil
 import tempfile
@@ -139,6 +140,44 @@ def bucket(s3: Any) -> Any:
 
     storage.ensure_bucket()
     return s3.Bucket(settings.STORAGES["attachments"]["OPTIONS"]["bucket_name"])
+
+
+@pytest.fixture
+def empty_bucket(bucket: Any) -> Any:
+    bucket.objects.all().delete()
+    return bucket
+
+
+@pytest.fixture
+def offsite_bucket(settings: Any, s3: Any) -> Any:
+    """Another empty bucket, which STORAGES names ``offsite``."""
+    offsite = copy.deepcopy(settings.STORAGES["attachments"])
+    offsite["OPTIONS"]["bucket_name"] += "-offsite"
+    settings.STORAGES = {**settings.STORAGES, "offsite": offsite}
+    bucket = s3.Bucket(offsite["OPTIONS"]["bucket_name"])
+    if bucket.creation_date is None:
+        bucket.create()
+    bucket.objects.all().delete()
+    return bucket
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Sit at a terminal and give these answers; gives what was asked."""
+
+    def sit(*given: str) -> list[str]:
+        asked: list[str] = []
+        waiting = list(given)
+
+        def answer(prompt: str) -> str:
+            asked.append(prompt)
+            return waiting.pop(0)
+
+        monkeypatch.setattr("builtins.input", answer)
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+        return asked
+
+    return sit
 
 
 @pytest.fixture

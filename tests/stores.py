@@ -1,5 +1,8 @@
-"""The stores that the contract suite runs against; a third one is one line in ``STORES``."""
+"""The stores that tests run against. A third one for the contract suite is one line in ``STORES``."""
 
+import base64
+import copy
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -52,3 +55,25 @@ def open_resource(endpoint_url: str) -> Any:
         aws_access_key_id=options["access_key"],
         aws_secret_access_key=options["secret_key"],
     )
+
+
+def list_keys(bucket: Any) -> set[str]:
+    return {item.key for item in bucket.objects.all()}
+
+
+def get_checksum(content: bytes) -> str:
+    """The SHA-256, as S3 spells it."""
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def use_endpoint(settings: Any, url: str, *, alias: str = "attachments") -> None:
+    """Until the test ends, look for this storage at ``url``."""
+    storages = copy.deepcopy(settings.STORAGES)
+    storages[alias]["OPTIONS"]["endpoint_url"] = url
+    settings.STORAGES = storages
+
+
+def take_store_away(settings: Any, *, alias: str = "attachments") -> None:
+    """Until the test ends, look for this storage where nothing listens."""
+    (port,) = find_free_ports(1)
+    use_endpoint(settings, f"http://127.0.0.1:{port}", alias=alias)

@@ -24,6 +24,7 @@ from attachments.admin import pages
 from attachments.admin.links import Linker
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
+from tests.stores import list_keys
 
 pytestmark = pytest.mark.django_db
 
@@ -103,10 +104,6 @@ def confirm(admin, page, query=""):
 
 def list_messages(answer):
     return [str(message) for message in get_messages(answer.wsgi_request)]
-
-
-def list_keys(bucket):
-    return {item.key for item in bucket.objects.all()}
 
 
 # Looking

@@ -1,22 +1,19 @@
 """Backing up and verifying, as an operator does it: to a directory and to another bucket."""
 
-import base64
-import copy
 import hashlib
 import json
 import os
 import signal
 import stat
 import subprocess
-import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from io import StringIO
+from functools import partial
 from pathlib import Path
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import connection
 
 from attachments import backups, services, storage
@@ -24,31 +21,24 @@ from attachments.backups.snapshots import make_snapshot_id
 from attachments.errors import BackupDamaged, ContentMismatch
 from attachments.models import Attachment
 from nodus.dev.embedded import EmbeddedS3, find_free_ports
+from tests import commands
+from tests.stores import get_checksum, take_store_away, use_endpoint
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.postgres,
+    pytest.mark.usefixtures("empty_bucket"),
+]
 
 on_both = pytest.mark.parametrize("dest", ["directory", "bucket"], indirect=True)
 
 
-@pytest.fixture(autouse=True)
-def empty_bucket(bucket):
-    bucket.objects.all().delete()
-
-
 @pytest.fixture
-def dest(request, tmp_path, settings, s3):
+def dest(request, tmp_path):
     """A place of backups; ``read`` and ``write`` see past our code what is there."""
     if getattr(request, "param", "directory") == "directory":
         return DirectoryDest(tmp_path / "backup")
-    other = s3.Bucket("test-backup")
-    if other.creation_date is None:
-        other.create()
-    other.objects.all().delete()
-    storages = copy.deepcopy(settings.STORAGES)
-    storages["offsite"] = copy.deepcopy(storages["attachments"])
-    storages["offsite"]["OPTIONS"]["bucket_name"] = "test-backup"
-    settings.STORAGES = storages
-    return BucketDest(other)
+    return BucketDest(request.getfixturevalue("offsite_bucket"))
 
 
 class DirectoryDest:
@@ -90,23 +80,12 @@ class BucketDest:
         self.bucket.Object(name).delete()
 
 
-def run(*args):
-    out = StringIO()
-    call_command("backup_attachments", *map(str, args), stdout=out)
-    return out.getvalue()
+run = partial(commands.run, "backup_attachments")
+start = partial(commands.start, "backup_attachments")
 
 
-def run_json(*args):
-    return json.loads(run("--json", *args))
-
-
-def run_with_problems(*args):
-    """What it prints as JSON when it ends with status 1."""
-    out = StringIO()
-    with pytest.raises(SystemExit) as stopped:
-        call_command("backup_attachments", "--json", *map(str, args), stdout=out)
-    assert stopped.value.code == 1
-    return json.loads(out.getvalue())
+def run_json(*args, **options):
+    return json.loads(run("--json", *args, **options))
 
 
 def read_manifest(dest):
@@ -266,7 +245,7 @@ def test_a_missing_object_is_told_and_the_rest_goes_on(dest, user, attachment_of
     missing, kept = attachment_of(user), attachment_of(user)
     bucket.Object(missing.key).delete()
 
-    report = run_with_problems(dest.location)
+    report = run_json(dest.location, status=1)
 
     assert report["problems"] == [
         {"kind": "missing", "key": missing.key, "attachment_id": str(missing.pk)}
@@ -280,12 +259,11 @@ def test_a_missing_object_is_told_and_the_rest_goes_on(dest, user, attachment_of
 def test_an_altered_object_is_told_and_not_kept(
     dest, user, attachment_of, bucket, samples, content
 ):
-    digest = hashlib.sha256(samples["image/png"]).digest()
-    altered = attachment_of(user, checksum_sha256=base64.b64encode(digest).decode())
+    altered = attachment_of(user, checksum_sha256=get_checksum(samples["image/png"]))
     content = content or samples["image/png"][:-1] + b"!"
     bucket.put_object(Key=altered.key, Body=content)
 
-    report = run_with_problems(dest.location)
+    report = run_json(dest.location, status=1)
 
     assert report["problems"] == [
         {"kind": "altered", "key": altered.key, "attachment_id": str(altered.pk)}
@@ -377,7 +355,7 @@ def test_verify_finds_each_altered_byte(dest, backed_up, samples):
     dest.write(name, dest.read(name)[:-1] + b"!")
     dest.delete(f"objects/{lost.key}")
 
-    report = run_with_problems(dest.location, "--verify")
+    report = run_json(dest.location, "--verify", status=1)
 
     assert {problem["key"]: problem["kind"] for problem in report["problems"]} == {
         altered.key: "altered",
@@ -393,13 +371,11 @@ def test_verify_shows_people_a_table(dest, backed_up, monkeypatch):
     dest.delete(f"objects/{other.key}")
     dest.delete(f"objects/{lost.key}")
 
-    out = StringIO()
-    with pytest.raises(SystemExit):
-        call_command("backup_attachments", dest.location, "--verify", stdout=out)
+    text = run(dest.location, "--verify", status=1)
 
-    assert f"│ missing │ {lost.key}" in out.getvalue()
-    assert other.key not in out.getvalue()
-    assert "… and 1 more; --json has them all." in out.getvalue()
+    assert f"│ missing │ {lost.key}" in text
+    assert other.key not in text
+    assert "… and 1 more; --json has them all." in text
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "manifest.jsonl", "snapshot.json"])
@@ -438,7 +414,7 @@ def test_verify_of_an_older_snapshot(dest, backed_up, user, attachment_of):
 
 
 def test_verify_does_not_need_the_store(dest, backed_up, settings):
-    point_at_nothing(settings)
+    take_store_away(settings)
 
     assert run_json(dest.location, "--verify")["problems"] == []
 
@@ -505,16 +481,9 @@ def test_what_a_killed_backup_left_goes_after_two_days(dest, user, attachment_of
 # What fails
 
 
-def point_at_nothing(settings, alias="attachments"):
-    storages = copy.deepcopy(settings.STORAGES)
-    (port,) = find_free_ports(1)
-    storages[alias]["OPTIONS"]["endpoint_url"] = f"http://127.0.0.1:{port}"
-    settings.STORAGES = storages
-
-
 def test_the_store_is_down(tmp_path, user, attachment_of, settings):
     attachment_of(user)
-    point_at_nothing(settings)
+    take_store_away(settings)
 
     with pytest.raises(CommandError, match=r"not available.*Could not connect") as stopped:
         run(tmp_path)
@@ -523,7 +492,7 @@ def test_the_store_is_down(tmp_path, user, attachment_of, settings):
 
 @pytest.mark.parametrize("dest", ["bucket"], indirect=True)
 def test_the_other_store_is_down(dest, user, attachment_of, settings):
-    point_at_nothing(settings, "offsite")
+    take_store_away(settings, alias="offsite")
 
     with pytest.raises(CommandError, match=r"cannot be read or written.*Could not connect"):
         run(dest.location)
@@ -565,9 +534,7 @@ def test_nothing_to_verify(dest):
 
 def test_the_store_stops_in_the_middle(tmp_path, user, attachment_of, settings, monkeypatch):
     store = EmbeddedS3(data_dir=tmp_path / "store", port=find_free_ports(1)[0])
-    storages = copy.deepcopy(settings.STORAGES)
-    storages["attachments"]["OPTIONS"]["endpoint_url"] = store.start()
-    settings.STORAGES = storages
+    use_endpoint(settings, store.start())
     attachments = [attachment_of(user) for _ in range(6)]
     dest = DirectoryDest(tmp_path / "backup")
     read_object, count = storage.read_object, iter(range(1, 10))
@@ -592,26 +559,16 @@ def test_the_store_stops_in_the_middle(tmp_path, user, attachment_of, settings, 
         store.stop()
 
 
-def start_backup(location, *args):
-    """The command in a process of its own, on the database of the test."""
-    database = connection.settings_dict["NAME"]
-    url = os.environ["DATABASE_URL"].replace("/nodus", f"/{database}", 1)
-    command = [sys.executable, "manage.py", "backup_attachments", location, *args]
-    return subprocess.Popen(
-        command, env={**os.environ, "DATABASE_URL": url}, stdout=subprocess.PIPE, text=True
-    )
-
-
 def test_a_backup_is_killed(tmp_path, user, attachment_of):
     attachments = [attachment_of(user) for _ in range(60)]
     dest = DirectoryDest(tmp_path / "backup")
 
-    process = start_backup(dest.location, "--jobs", "1")
+    process = start(dest.location, "--jobs", 1)
     while len(dest.list("objects/")) < 10:
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.wait()
 
     done = len(dest.list("objects/"))
     assert 10 <= done < 60
@@ -625,7 +582,8 @@ def test_two_backups_at_once(tmp_path, user, attachment_of):
     attachments = [attachment_of(user) for _ in range(20)]
     dest = DirectoryDest(tmp_path / "backup")
 
-    processes = [start_backup(dest.location, "--json", "--keep", "2") for _ in range(2)]
+    args = [dest.location, "--json", "--keep", 2]
+    processes = [start(*args, stdout=subprocess.PIPE) for _ in range(2)]
     reports = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
 
     for report in reports:

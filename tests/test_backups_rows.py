@@ -4,8 +4,6 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.contrib.contenttypes.models import ContentType
-from django.core.management import call_command
 from django.utils import timezone
 
 from attachments import backups
@@ -16,6 +14,7 @@ from attachments.backups.row_load import RestoreCounts, restore_rows
 from attachments.errors import RowsDoNotFit, WouldOverwrite
 from attachments.models import Attachment
 from nodus.messaging.models import Conversation, Message
+from tests.databases import lose_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,14 +22,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def dump():
     with backups.dump_rows() as rows:
         return list(read_lines(rows.content))
-
-
-def lose_the_database():
-    """Empty, with other ids for what `migrate` makes."""
-    call_command("flush", interactive=False, verbosity=0)
-    ContentType.objects.all().delete()
-    ContentType.objects.clear_cache()
-    call_command("migrate", verbosity=0)
 
 
 def test_all_that_attachments_depend_on_comes_before_them():
@@ -58,7 +49,7 @@ def test_there_and_back(user, other_user, message_of, attachment_of):
     permissions = user.get_user_permissions()
     before = dump()
 
-    lose_the_database()
+    lose_database()
     restore_rows(before)
 
     assert dump() == before
@@ -139,7 +130,7 @@ def test_what_is_different_is_refused_kept_or_overwritten(user, attachment_of):
 def test_rows_that_do_not_fit_leave_the_database_as_it_was(user, attachment_of, wrong):
     attachment_of(user)
     *others, record = dump()
-    lose_the_database()
+    lose_database()
     fields = {**record["fields"], **wrong.get("fields", {})}
 
     with pytest.raises(RowsDoNotFit):
@@ -152,7 +143,7 @@ def test_a_permission_that_is_not_here_is_told(user):
     user.user_permissions.add(Permission.objects.get(codename="view_message"))
     *others, record = dump()
     permission = ["fly", "messaging", "message"]
-    lose_the_database()
+    lose_database()
 
     with pytest.raises(RowsDoNotFit, match="fly"):
         restore_rows(
@@ -171,7 +162,7 @@ def test_queries_do_not_grow_with_the_rows(user, message_of, django_assert_max_n
     )
     with django_assert_max_num_queries(25):
         before = dump()
-    lose_the_database()
+    lose_database()
 
     # SQLite takes fewer values in one statement.
     with django_assert_max_num_queries(120):

@@ -11,13 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 from django.conf import global_settings
-from django.db import connection
 
 from attachments.conf import conf
 from attachments.models import Attachment
 from nodus.dev.client import Client
 from nodus.dev.demo_users import DEMO_USERS
 from nodus.dev.embedded import find_free_ports
+from tests.databases import get_database_url
 
 DEMO = [sys.executable, "-m", "nodus.dev.demo"]
 
@@ -36,10 +36,9 @@ def run_demo(base_url):
 @contextmanager
 def serve_nodus(**variables):
     (port,) = find_free_ports(1)
-    database = connection.settings_dict["NAME"]
     environment = {
         **os.environ,
-        "DATABASE_URL": os.environ["DATABASE_URL"].replace("/nodus", f"/{database}", 1),
+        "DATABASE_URL": get_database_url(),
         "BIND": f"127.0.0.1:{port}",
         "WEB_CONCURRENCY": "1",
         "ACCESS_LOG": "",

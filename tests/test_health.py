@@ -1,9 +1,7 @@
-import copy
-
 import pytest
 from django.db import OperationalError, connection
 
-from nodus.dev.embedded import find_free_ports
+from tests.stores import take_store_away
 
 pytestmark = pytest.mark.django_db
 
@@ -16,10 +14,7 @@ def test_all_is_well(api):
 
 
 def test_the_store_is_down(api, settings):
-    storages = copy.deepcopy(settings.STORAGES)
-    (port,) = find_free_ports(1)
-    storages["attachments"]["OPTIONS"]["endpoint_url"] = f"http://127.0.0.1:{port}"
-    settings.STORAGES = storages
+    take_store_away(settings)
 
     response = api().get("/health")
 

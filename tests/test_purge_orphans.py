@@ -1,30 +1,25 @@
 """The command as an operator uses it."""
 
-import copy
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from datetime import timedelta
-from io import StringIO
+from functools import partial
 
 import pytest
-from django.core.management import CommandError, call_command
-from django.db import connection
+from django.core.management import CommandError
 from django.utils import timezone
 
 from attachments.models import Attachment, ObjectDeletion
-from nodus.dev.embedded import find_free_ports
+from tests import commands
+from tests.stores import list_keys, take_store_away
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def orphans(user, attachment_of, bucket):
+def orphans(user, attachment_of, empty_bucket):
     """Make so many orphans of eight days, with their objects."""
-    bucket.objects.all().delete()
 
     def make(count):
         made = [attachment_of(user) for _ in range(count)]
@@ -35,10 +30,7 @@ def orphans(user, attachment_of, bucket):
     return make
 
 
-def run(*args):
-    out = StringIO()
-    call_command("purge_orphans", *args, stdout=out)
-    return out.getvalue()
+run = partial(commands.run, "purge_orphans")
 
 
 def run_json(*args):
@@ -77,7 +69,7 @@ def test_a_dry_run_removes_nothing(orphans, bucket):
     report = run_json("--dry-run")
 
     assert (report["orphans"], report["dry_run"]) == (2, True)
-    assert Attachment.objects.count() == len(list(bucket.objects.all())) == 2
+    assert Attachment.objects.count() == len(list_keys(bucket)) == 2
 
 
 @pytest.mark.parametrize(("older_than", "count"), [("9d", 0), ("1w", 2), ("100h", 2), ("0", 2)])
@@ -105,10 +97,7 @@ def test_nonsense_is_refused(args):
 
 def test_the_store_is_down(orphans, settings):
     orphans(1)
-    storages = copy.deepcopy(settings.STORAGES)
-    (port,) = find_free_ports(1)
-    storages["attachments"]["OPTIONS"]["endpoint_url"] = f"http://127.0.0.1:{port}"
-    settings.STORAGES = storages
+    take_store_away(settings)
 
     with pytest.raises(CommandError, match=r"not available.*next run.*Could not connect"):
         run()
@@ -118,10 +107,7 @@ def test_the_store_is_down(orphans, settings):
 @pytest.mark.postgres
 def test_a_purge_that_is_killed_leaves_nothing_wrong(orphans, bucket):
     keys = {attachment.key for attachment in orphans(60)}
-    database = connection.settings_dict["NAME"]
-    url = os.environ["DATABASE_URL"].replace("/nodus", f"/{database}", 1)
-    command = [sys.executable, "manage.py", "purge_orphans", "--batch-size", "1"]
-    process = subprocess.Popen(command, env={**os.environ, "DATABASE_URL": url})
+    process = commands.start("purge_orphans", "--batch-size", 1)
     while Attachment.objects.count() > 40:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
@@ -129,7 +115,7 @@ def test_a_purge_that_is_killed_leaves_nothing_wrong(orphans, bucket):
 
     rows = set(Attachment.objects.values_list("storage_key", flat=True))
     notes = set(ObjectDeletion.objects.values_list("key", flat=True))
-    objects = {item.key for item in bucket.objects.all()}
+    objects = list_keys(bucket)
     assert 0 < len(rows) <= 40
     assert rows <= objects <= rows | notes <= keys
 
@@ -137,4 +123,4 @@ def test_a_purge_that_is_killed_leaves_nothing_wrong(orphans, bucket):
     run()
     assert not Attachment.objects.exists()
     assert not ObjectDeletion.objects.exists()
-    assert not list(bucket.objects.all())
+    assert not list_keys(bucket)

@@ -1,30 +1,26 @@
 """The command as an operator uses it."""
 
-import copy
 import json
 import os
 import subprocess
 import sys
 import uuid
 from datetime import timedelta
-from io import StringIO
+from functools import partial
 
 import pytest
-from django.core.management import CommandError, call_command
-from django.db import connection
+from django.core.management import CommandError
 
 from attachments import services
 from attachments.models import Attachment
 from nodus.dev.embedded import find_free_ports
+from tests import commands
+from tests.databases import get_database_url
+from tests.stores import list_keys, take_store_away
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_bucket")]
 
 UNKNOWN = f"attachments/{uuid.UUID(int=1)}/file.png"
-
-
-@pytest.fixture(autouse=True)
-def _empty_bucket(bucket):
-    bucket.objects.all().delete()
 
 
 @pytest.fixture
@@ -43,40 +39,7 @@ def all_are_old(monkeypatch):
     monkeypatch.setattr(services, "RECONCILE_GRACE", timedelta(days=-1))
 
 
-@pytest.fixture
-def store_down(settings):
-    storages = copy.deepcopy(settings.STORAGES)
-    (port,) = find_free_ports(1)
-    storages["attachments"]["OPTIONS"]["endpoint_url"] = f"http://127.0.0.1:{port}"
-    settings.STORAGES = storages
-
-
-@pytest.fixture
-def answers(monkeypatch):
-    """Sit at a terminal and give these answers; gives what was asked."""
-
-    def sit(*given):
-        asked, waiting = [], list(given)
-
-        def answer(prompt):
-            asked.append(prompt)
-            return waiting.pop(0)
-
-        monkeypatch.setattr("builtins.input", answer)
-        monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-        return asked
-
-    return sit
-
-
-def run(*args):
-    """Give the exit status and what was printed."""
-    out = StringIO()
-    try:
-        call_command("reconcile_storage", *args, stdout=out)
-    except SystemExit as error:
-        return error.code, out.getvalue()
-    return 0, out.getvalue()
+run = partial(commands.run, "reconcile_storage")
 
 
 def read_count(text, what):
@@ -84,25 +47,23 @@ def read_count(text, what):
     return int(line.split("│")[2])
 
 
-def run_json(*args):
-    status, text = run("--json", *args)
-    return status, [json.loads(line) for line in text.splitlines()]
+def run_json(*args, status=0):
+    """Give what was printed, line by line."""
+    return [json.loads(line) for line in run("--json", *args, status=status).splitlines()]
 
 
 def test_all_agrees(user, attachment_of):
     attachment_of(user)
 
-    status, text = run()
+    text = run()
 
-    assert status == 0
     assert read_count(text, "Rows compared") == 1
     assert "Expected" not in text
 
 
 def test_it_tells_people_what_is_wrong(all_are_old, wrong):
-    status, text = run()
+    text = run(status=1)
 
-    assert status == 1
     assert read_count(text, "Rows whose object is missing") == 1
     assert read_count(text, "Objects of another size than their row says") == 1
     assert read_count(text, "Objects that no row knows") == 1
@@ -112,10 +73,9 @@ def test_it_tells_people_what_is_wrong(all_are_old, wrong):
 
 
 def test_it_tells_programs_what_is_wrong(all_are_old, wrong):
-    status, (*findings, summary) = run_json()
+    *findings, summary = run_json(status=1)
 
     lost, cut, good = wrong["lost"], wrong["cut"], wrong["good"]
-    assert status == 1
     assert sorted(findings, key=lambda item: item["kind"]) == [
         {
             "kind": "missing_object",
@@ -161,15 +121,13 @@ def test_it_tells_programs_what_is_wrong(all_are_old, wrong):
 
 
 def test_limit_bounds_the_table_and_not_the_json(all_are_old, wrong):
-    _status, text = run("--limit", "2")
-
-    assert "… and 1 more" in text
-    assert len(run_json("--limit", "2")[1]) == 4
+    assert "… and 1 more" in run("--limit", "2", status=1)
+    assert len(run_json("--limit", "2", status=1)) == 4
 
 
 @pytest.mark.parametrize("args", [[], ["--grace", "30m"]])
 def test_what_is_younger_than_the_grace_is_not_unknown(wrong, args):
-    _status, (*findings, _summary) = run_json(*args)
+    *findings, _summary = run_json(*args, status=1)
 
     assert {item["kind"] for item in findings} == {"missing_object", "size_mismatch"}
 
@@ -178,34 +136,34 @@ def test_checksums(user, attachment_of, bucket):
     attachment = attachment_of(user)
     Attachment.objects.update(checksum_sha256="A" * 43 + "=")
 
-    assert run_json()[0] == 0
-    status, (finding, summary) = run_json("--checksums")
+    run_json(status=0)
+    finding, summary = run_json("--checksums", status=1)
 
-    assert (status, finding["kind"], finding["key"]) == (1, "checksum_mismatch", attachment.key)
+    assert (finding["kind"], finding["key"]) == ("checksum_mismatch", attachment.key)
     assert finding["expected"] == "A" * 43 + "="
     assert len(finding["found"]) == 44
     assert summary["findings"]["checksum_mismatch"] == 1
 
 
 def test_acting_mends_what_can_be_mended(all_are_old, wrong, bucket):
-    status, (*_findings, summary) = run_json("--delete-unknown", "--mark-missing")
+    # A cut object stays one.
+    *_findings, summary = run_json("--delete-unknown", "--mark-missing", status=1)
 
-    assert status == 1  # a cut object stays one
     assert (summary["deleted"], summary["marked"], summary["is_clean"]) == (1, 1, False)
-    assert {item.key for item in bucket.objects.all()} == {wrong["cut"].key, wrong["good"].key}
+    assert list_keys(bucket) == {wrong["cut"].key, wrong["good"].key}
     wrong["lost"].refresh_from_db()
     assert wrong["lost"].status == "rejected"
 
     wrong["cut"].delete()
-    assert run()[0] == 0
+    run(status=0)
 
 
 def test_all_mended_is_success(user, attachment_of, bucket):
     attachment = attachment_of(user)
     bucket.Object(attachment.key).delete()
 
-    assert run("--mark-missing")[0] == 0
-    assert run()[0] == 0
+    run("--mark-missing", status=0)
+    run(status=0)
 
 
 def test_it_asks_at_a_terminal_and_takes_no(all_are_old, wrong, answers, bucket):
@@ -217,13 +175,13 @@ def test_it_asks_at_a_terminal_and_takes_no(all_are_old, wrong, answers, bucket)
     assert raised.value.returncode == 2
     assert len(asked) == 1
     assert "deleted for good" in asked[0]
-    assert UNKNOWN in {item.key for item in bucket.objects.all()}
+    assert UNKNOWN in list_keys(bucket)
 
 
 def test_it_asks_at_a_terminal_and_takes_yes(all_are_old, wrong, answers):
     asked = answers("yes", "yes")
 
-    run("--delete-unknown", "--mark-missing")
+    run("--delete-unknown", "--mark-missing", status=1)
 
     assert len(asked) == 2
     assert not Attachment.objects.get(pk=wrong["lost"].pk).is_ready
@@ -233,7 +191,7 @@ def test_it_asks_at_a_terminal_and_takes_yes(all_are_old, wrong, answers):
 def test_it_does_not_ask(all_are_old, wrong, answers, args):
     asked = answers()
 
-    run(*args)
+    run(*args, status=1)
 
     assert asked == []
 
@@ -244,8 +202,9 @@ def test_nonsense_is_refused(args):
         run(*args)
 
 
-@pytest.mark.usefixtures("store_down")
-def test_the_store_is_down():
+def test_the_store_is_down(settings):
+    take_store_away(settings)
+
     with pytest.raises(CommandError, match=r"not available.*Could not connect") as raised:
         run("--mark-missing")
 
@@ -262,19 +221,12 @@ def run_process(*args, **environment):
     )
 
 
-@pytest.fixture
-def database_url():
-    """Of the tests' own database, for another process."""
-    name = connection.settings_dict["NAME"]
-    return os.environ["DATABASE_URL"].replace("/nodus", f"/{name}", 1)
-
-
 @pytest.mark.postgres
-def test_exit_statuses_of_the_process(user, attachment_of, bucket, database_url):
+def test_exit_statuses_of_the_process(user, attachment_of, bucket):
     attachment = attachment_of(user)
     bucket.Object(attachment.key).delete()
 
-    wrong = run_process("--json", DATABASE_URL=database_url)
+    wrong = run_process("--json", DATABASE_URL=get_database_url())
     (port,) = find_free_ports(1)
     no_database = run_process(DATABASE_URL=f"postgres://nobody@127.0.0.1:{port}/nodus")
 

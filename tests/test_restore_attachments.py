@@ -1,31 +1,28 @@
 """Restoring, as an operator does it: what was lost works again, and nothing else is touched."""
 
-import copy
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 from io import StringIO
 
 import pytest
 import requests
 from django.contrib.auth.models import Group, Permission
-from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
-from django.db import connection
 
 from attachments import backups, services, storage
 from attachments.models import Attachment, ObjectDeletion
-from nodus.dev.embedded import find_free_ports
+from tests import commands
+from tests.databases import lose_database
+from tests.stores import list_keys, take_store_away
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
-
-
-@pytest.fixture(autouse=True)
-def empty_bucket(bucket):
-    bucket.objects.all().delete()
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.postgres,
+    pytest.mark.usefixtures("empty_bucket"),
+]
 
 
 @pytest.fixture
@@ -33,26 +30,16 @@ def src(tmp_path):
     return str(tmp_path / "backup")
 
 
-def back_up(src):
-    call_command("backup_attachments", src, stdout=StringIO())
+back_up = partial(commands.run, "backup_attachments")
+run = partial(commands.run, "restore_attachments")
 
 
-def run(*args):
-    out = StringIO()
-    call_command("restore_attachments", *map(str, args), stdout=out)
-    return out.getvalue()
-
-
-def run_json(*args):
-    return json.loads(run("--json", *args))
+def run_json(*args, **options):
+    return json.loads(run("--json", *args, **options))
 
 
 def lose_everything(bucket):
-    """An empty database with other ids for what `migrate` makes, and an empty bucket."""
-    call_command("flush", interactive=False, verbosity=0)
-    ContentType.objects.all().delete()
-    ContentType.objects.clear_cache()
-    call_command("migrate", verbosity=0)
+    lose_database()
     bucket.objects.all().delete()
 
 
@@ -61,10 +48,6 @@ def dump():
     with backups.dump_rows() as rows:
         rows.content.seek(0)
         return sorted(rows.content)
-
-
-def list_keys(bucket):
-    return {item.key for item in bucket.objects.all()}
 
 
 def test_an_empty_database_and_an_empty_bucket_become_the_system_that_was(
@@ -139,15 +122,8 @@ def test_an_empty_database_and_an_empty_bucket_become_the_system_that_was(
     assert type(user).objects.create_user("dave").pk > other_user.pk
 
 
-def test_from_another_bucket(settings, s3, user, attachment_of, bucket, samples):
-    other = s3.Bucket("test-backup")
-    if other.creation_date is None:
-        other.create()
-    other.objects.all().delete()
-    storages = copy.deepcopy(settings.STORAGES)
-    storages["offsite"] = copy.deepcopy(storages["attachments"])
-    storages["offsite"]["OPTIONS"]["bucket_name"] = other.name
-    settings.STORAGES = storages
+@pytest.mark.usefixtures("offsite_bucket")
+def test_from_another_bucket(user, attachment_of, bucket, samples):
     content = samples["image/png"] + os.urandom(9 * 2**20)
     small, large = attachment_of(user), attachment_of(user, content=content)
     back_up("storage:offsite")
@@ -243,9 +219,8 @@ def test_overwrite(src, changed, bucket, samples, user):
 
 
 @pytest.mark.parametrize(("answer", "is_done"), [("yes", True), ("y", False), ("", False)])
-def test_overwriting_asks_who_sits_at_a_terminal(src, changed, user, monkeypatch, answer, is_done):
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+def test_overwriting_asks_who_sits_at_a_terminal(src, changed, user, answers, answer, is_done):
+    answers(answer)
 
     if is_done:
         run(src, "--overwrite")
@@ -311,12 +286,8 @@ def test_an_object_that_the_backup_lost_is_left_out_with_its_row(
     (tmp_path / "backup" / "objects" / lost.key).unlink()
     lose_everything(bucket)
 
-    out = StringIO()
-    with pytest.raises(SystemExit) as stopped:
-        call_command("restore_attachments", src, "--json", stdout=out)
+    report = run_json(src, status=1)
 
-    report = json.loads(out.getvalue())
-    assert stopped.value.code == 1
     assert {problem["key"]: problem["kind"] for problem in report["problems"]} == {
         altered.key: "altered",
         lost.key: "missing",
@@ -329,8 +300,7 @@ def test_an_object_that_the_backup_lost_is_left_out_with_its_row(
 def test_rows_whose_object_was_missing_already_are_left_out(src, user, attachment_of, bucket):
     missing, kept = attachment_of(user), attachment_of(user)
     bucket.Object(missing.key).delete()
-    with pytest.raises(SystemExit):
-        back_up(src)
+    back_up(src, status=1)
     lose_everything(bucket)
 
     report = run_json(src)
@@ -363,13 +333,12 @@ def test_a_key_that_leads_out_of_the_backup(src, tmp_path, user, attachment_of, 
 def test_an_older_snapshot(src, user, attachment_of, bucket):
     attachment_of(user)
     back_up(src)
-    out = StringIO()
-    call_command("backup_attachments", src, "--json", stdout=out)
+    older = json.loads(back_up(src, "--json"))
     attachment_of(user)
     back_up(src)
     lose_everything(bucket)
 
-    run(src, "--snapshot", json.loads(out.getvalue())["snapshot"])
+    run(src, "--snapshot", older["snapshot"])
 
     assert Attachment.objects.count() == 1
 
@@ -396,21 +365,11 @@ def test_there_is_no_such_backup(tmp_path):
 def test_the_store_is_down(src, user, attachment_of, settings):
     attachment_of(user)
     back_up(src)
-    storages = copy.deepcopy(settings.STORAGES)
-    (port,) = find_free_ports(1)
-    storages["attachments"]["OPTIONS"]["endpoint_url"] = f"http://127.0.0.1:{port}"
-    settings.STORAGES = storages
+    take_store_away(settings)
 
     with pytest.raises(CommandError, match=r"not available.*Could not connect") as stopped:
         run(src)
     assert stopped.value.returncode == 2
-
-
-def start(command):
-    """In a process of its own, on the database of the test."""
-    database = connection.settings_dict["NAME"]
-    url = os.environ["DATABASE_URL"].replace("/nodus", f"/{database}", 1)
-    return subprocess.Popen(command, env={**os.environ, "DATABASE_URL": url})
 
 
 def test_a_restore_is_killed(src, user, attachment_of, message_of, bucket):
@@ -421,7 +380,7 @@ def test_a_restore_is_killed(src, user, attachment_of, message_of, bucket):
     back_up(src)
     lose_everything(bucket)
 
-    process = start([sys.executable, "manage.py", "restore_attachments", src, "--jobs", "1"])
+    process = commands.start("restore_attachments", src, "--jobs", 1)
     while len(list_keys(bucket)) < 10:
         assert process.poll() is None
         time.sleep(0.002)
@@ -457,7 +416,7 @@ def test_a_restore_is_killed_before_its_rows_are_committed(src, user, attachment
     back_up(src)
     lose_everything(bucket)
 
-    process = start([sys.executable, "-c", RESTORE_AND_DIE, src])
+    process = commands.start_python("-c", RESTORE_AND_DIE, src)
     assert process.wait(60) == -signal.SIGKILL
 
     assert not type(user).objects.exists()

@@ -10,6 +10,7 @@ from attachments.errors import (
     NotYours,
 )
 from attachments.models import Attachment
+from tests.stores import list_keys
 
 pytestmark = pytest.mark.django_db
 
@@ -195,10 +196,6 @@ def test_link_again_to_the_same_message_is_fine_and_to_another_is_not(
 
 def delete(attachment, user):
     services.delete_attachment(attachment_id=attachment.pk, user=user)
-
-
-def list_keys(bucket):
-    return [item.key for item in bucket.objects.all()]
 
 
 @pytest.mark.django_db(transaction=True)

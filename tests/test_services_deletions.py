@@ -12,6 +12,7 @@ from attachments import services, storage
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
 from attachments.services import deletions
+from tests.stores import list_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,10 +29,6 @@ def store_down(monkeypatch):
 
     monkeypatch.setattr(storage, "delete_objects", fail)
     return monkeypatch.undo
-
-
-def list_keys(bucket):
-    return {item.key for item in bucket.objects.all()}
 
 
 def list_notes():

@@ -13,16 +13,11 @@ from attachments.models import Attachment, ObjectDeletion
 from attachments.services import purge
 from attachments.services.deletions import note_deletions
 from attachments.tasks import purge_orphans
+from tests.stores import list_keys
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_bucket")]
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(autouse=True)
-def _empty_bucket(bucket):
-    bucket.objects.all().delete()
-    ObjectDeletion.objects.all().delete()  # SQLite empties tables by DELETE, which leaves notes
 
 
 @pytest.fixture
@@ -56,10 +51,6 @@ def expired(upload):
 def forms_are_over(monkeypatch):
     """As if each object under pending/ had come long ago: a store cannot be made to say so."""
     monkeypatch.setattr(purge, "LATE_GRACE", -DAY)
-
-
-def list_keys(bucket):
-    return {item.key for item in bucket.objects.all()}
 
 
 def list_rows():

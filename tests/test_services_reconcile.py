@@ -1,8 +1,5 @@
 """What reconciling finds and what it leaves alone, on the real store."""
 
-import base64
-import copy
-import hashlib
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,26 +12,13 @@ from attachments.errors import ObjectMissing, StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
 from attachments.services import FindingKind, reconcile
 from attachments.services.deletions import note_deletions
-from nodus.dev.embedded import find_free_ports
+from tests.stores import get_checksum, list_keys, take_store_away
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_bucket")]
 
 DAY = timedelta(days=1)
 # As if each object had come long ago: a store cannot be made to say so.
 ALL_ARE_OLD = {"grace": -DAY}
-
-
-@pytest.fixture(autouse=True)
-def _empty_bucket(bucket):
-    bucket.objects.all().delete()
-
-
-@pytest.fixture
-def store_down(settings):
-    storages = copy.deepcopy(settings.STORAGES)
-    (port,) = find_free_ports(1)
-    storages["attachments"]["OPTIONS"]["endpoint_url"] = f"http://127.0.0.1:{port}"
-    settings.STORAGES = storages
 
 
 @pytest.fixture
@@ -67,18 +51,10 @@ def checked_attachment_of(attachment_of, samples):
     """Make a ready attachment whose row has the SHA-256; some stores do not tell it."""
 
     def make(user, content_type="image/png"):
-        checksum_sha256 = digest(samples[content_type])
+        checksum_sha256 = get_checksum(samples[content_type])
         return attachment_of(user, content_type=content_type, checksum_sha256=checksum_sha256)
 
     return make
-
-
-def digest(content):
-    return base64.b64encode(hashlib.sha256(content).digest()).decode()
-
-
-def list_keys(bucket):
-    return {item.key for item in bucket.objects.all()}
 
 
 def put_objects(bucket, keys):
@@ -192,7 +168,7 @@ def test_other_bytes_of_the_same_size(user, checked_attachment_of, bucket):
             attachment_id=attachment.pk,
             size_bytes=attachment.size_bytes,
             expected=attachment.checksum_sha256,
-            found=digest(content),
+            found=get_checksum(content),
         )
     ]
 
@@ -461,9 +437,9 @@ def test_only_missing_is_marked_and_only_unknown_is_deleted(user, attachment_of,
     assert list_keys(bucket) == {attachment.key}
 
 
-@pytest.mark.usefixtures("store_down")
-def test_the_store_is_down(ready_rows):
+def test_the_store_is_down(ready_rows, settings):
     ready_rows(3)
+    take_store_away(settings)
 
     with pytest.raises(StorageUnavailable):
         services.reconcile_storage(mark_missing=True)

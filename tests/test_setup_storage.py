@@ -1,18 +1,14 @@
-import copy
 import json
-from io import StringIO
+from functools import partial
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from attachments import storage
-from nodus.dev.embedded import find_free_ports
+from tests import commands
+from tests.stores import take_store_away
 
-
-def run(*args):
-    out = StringIO()
-    call_command("setup_storage", *args, stdout=out, no_color=True)
-    return out.getvalue()
+run = partial(commands.run, "setup_storage", no_color=True)
 
 
 def test_it_says_what_it_found(bucket):
@@ -33,10 +29,7 @@ def test_it_speaks_json(bucket):
 
 
 def test_the_store_is_down(settings):
-    storages = copy.deepcopy(settings.STORAGES)
-    (port,) = find_free_ports(1)
-    storages["attachments"]["OPTIONS"]["endpoint_url"] = f"http://127.0.0.1:{port}"
-    settings.STORAGES = storages
+    take_store_away(settings)
 
     with pytest.raises(CommandError, match=r"not available.*Could not connect"):
         run()

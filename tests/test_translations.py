@@ -17,8 +17,6 @@ from pathlib import Path
 import polib
 import pytest
 from django.conf import settings
-from django.core.management import call_command
-from django.db import connection
 from django.utils import timezone, translation
 from django.utils.translation import ngettext
 from selenium.webdriver.common.by import By
@@ -27,6 +25,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from attachments.models import Attachment
 from nodus import foreign_texts
+from tests import commands
+from tests.databases import get_database_url
 from tests.documents import ROOT
 
 PARTS = ["attachments", "nodus"]
@@ -333,8 +333,7 @@ def test_help_is_in_the_language_of_the_environment():
 def test_output_is_in_the_language_of_the_environment(user, attachment_of):
     attachment_of(user)
     Attachment.objects.update(created_at=timezone.now() - timedelta(days=8))
-    name = connection.settings_dict["NAME"]
-    database_url = os.environ["DATABASE_URL"].replace("/nodus", f"/{name}", 1)
+    database_url = get_database_url()
 
     text = manage("purge_orphans", "--dry-run", DATABASE_URL=database_url)
     report = json.loads(manage("purge_orphans", "--dry-run", "--json", DATABASE_URL=database_url))
@@ -345,10 +344,8 @@ def test_output_is_in_the_language_of_the_environment(user, attachment_of):
 
 
 def run(language, *args):
-    out = StringIO()
     with translation.override(language):
-        call_command(*args, stdout=out, no_color=True)
-    return out.getvalue()
+        return commands.run(*args, no_color=True)
 
 
 def test_setup_storage_tells_people_in_russian_and_programs_in_english(bucket):

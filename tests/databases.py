@@ -1,0 +1,22 @@
+"""The tests' own database: its address, and how it is lost."""
+
+import os
+from urllib.parse import urlsplit
+
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
+from django.db import connection
+
+
+def get_database_url() -> str:
+    """For another process. ``DATABASE_URL`` itself names the server, and a database without tables."""
+    url = urlsplit(os.environ["DATABASE_URL"])
+    return url._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+
+
+def lose_database() -> None:
+    """Empty it; what ``migrate`` makes has other ids afterwards."""
+    call_command("flush", interactive=False, verbosity=0)
+    ContentType.objects.all().delete()
+    ContentType.objects.clear_cache()
+    call_command("migrate", verbosity=0)
