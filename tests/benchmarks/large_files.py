@@ -7,8 +7,6 @@ SHA-256. Memory is measured over all sizes.
 import argparse
 import json
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.memory import measure_peak_mb
+from tests.benchmarks.scale import take_time
 from tests.benchmarks.server import open_services
 
 GIB = 2**30
@@ -68,13 +67,13 @@ def measure_file(size_bytes: int) -> Figures:
     def confirm() -> None:
         services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
 
-    answer_seconds = measure(confirm)
-    one_piece_seconds = measure(lambda: copy_in_one_piece(pending_key))
+    answer_seconds = take_time(confirm)
+    one_piece_seconds = take_time(lambda: copy_in_one_piece(pending_key))
     row = Attachment.objects.get(pk=ticket.attachment_id)
-    parts_seconds = measure(lambda: process._verify(row))
+    parts_seconds = take_time(lambda: process._verify(row))
     row.refresh_from_db()
     assert (row.status, row.size_bytes) == ("ready", size_bytes)
-    checksum_seconds = measure(lambda: process._add_checksum(row))
+    checksum_seconds = take_time(lambda: process._add_checksum(row))
     services.remove_now()
     storage.delete_objects([row.key])
     return Figures(
@@ -112,12 +111,6 @@ def copy_in_one_piece(key: str) -> None:
     source = {"Bucket": get_bucket(), "Key": key}
     client.copy_object(Bucket=get_bucket(), Key="attachments/one-piece", CopySource=source)
     client.delete_object(Bucket=get_bucket(), Key="attachments/one-piece")
-
-
-def measure(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def print_table(runs: list[Figures]) -> None:
