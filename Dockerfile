@@ -9,7 +9,7 @@ WORKDIR /app
 COPY requirements.txt ./
 RUN pip install --no-cache-dir -r requirements.txt
 
-# Named one by one, so that nothing else of a work tree gets in.
+# Copied one by one, so that nothing else of a work tree gets into the image.
 COPY manage.py ./
 COPY attachments ./attachments
 COPY nodus ./nodus

@@ -10,7 +10,7 @@ export S3_PORT ?= 9000
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# What is pinned is installed; uv does in seconds what pip does in a minute.
+# Install what is pinned. uv takes seconds where pip takes a minute.
 $(INSTALLED): tests/requirements.txt
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' tests/requirements.txt)"
@@ -26,7 +26,7 @@ demo: $(INSTALLED) ## Play a REST client: upload, confirm, share, download, and 
 test: $(INSTALLED) ## Run all the tests (ARGS="-k confirm" chooses some)
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: $(INSTALLED) ## Run the linters and the static checks
+lint: $(INSTALLED) ## Run the linters and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
