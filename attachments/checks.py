@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says of the settings, without any network."""
+"""The system checks of the settings: what ``manage.py check`` says, without network calls."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -19,7 +19,7 @@ MAX_SINGLE_COPY_MB = 5 * 1024  # S3's CopyObject and POST take at most 5 GiB
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """The dict ``ATTACHMENTS``: keys, types, and the models and classes that it names."""
+    """Check the dict ``ATTACHMENTS``: its keys and types, and the model and class that it names."""
     configured: dict[str, Any] = getattr(settings, "ATTACHMENTS", {})
     return [
         *_check_keys(configured),
@@ -55,7 +55,7 @@ def _check_values(configured: dict[str, Any]) -> list[CheckMessage]:
 
 
 def _explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
-    """What the value must be, or None if it is."""
+    """Say what the value must be, or give None if it is right."""
     if isinstance(default, bool):
         return None if isinstance(value, bool) else "True or False"
     if isinstance(default, int) or key == "RETENTION_DAYS":
@@ -99,12 +99,12 @@ def _check_access_policy() -> list[CheckMessage]:
     else:
         if isinstance(policy, type) and issubclass(policy, AccessPolicy):
             return []
-        problem = f"ATTACHMENTS['ACCESS_POLICY'] names {path!r}, which is no AccessPolicy."
+        problem = f"ATTACHMENTS['ACCESS_POLICY'] names {path!r}, which is not an AccessPolicy."
     return [Error(problem, hint="Subclass attachments.policy.AccessPolicy.", id="attachments.E004")]
 
 
 def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """``STORAGES["attachments"]`` is a django-storages S3 backend that leaves keys alone."""
+    """Check that ``STORAGES["attachments"]`` is an S3 backend, and one that changes no key."""
     hint = "See STORAGES in the README: storages.backends.s3.S3Storage with bucket_name."
     try:
         backend = storages["attachments"]
@@ -113,7 +113,7 @@ def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
     if not isinstance(backend, S3Storage):
         problem = "STORAGES['attachments'] is not a django-storages S3 backend."
     elif not backend.bucket_name:
-        problem = "STORAGES['attachments'] names no bucket_name."
+        problem = "STORAGES['attachments'] has no bucket_name."
     elif backend.location:
         problem = "STORAGES['attachments'] has a location: keys and bucket policy would not match."
     else:

@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "UPLOAD_EXPIRES_SECONDS": 600,
 }
 
-# A model field must name some model for Django to reach its system checks, which then explain.
+# Without any model name, Django would fail before its system checks, which explain the mistake.
 UNSET_MESSAGE_MODEL = "attachments.MessageModelIsNotSet"
 
 
@@ -53,7 +53,7 @@ class AttachmentsSettings:
 
     @property
     def cdn_url(self) -> str:
-        """Base URL in front of the bucket, without a trailing slash; empty: none."""
+        """Base URL of the CDN, without a trailing slash; empty if there is none."""
         return str(self["CDN_URL"] or "").rstrip("/")
 
     @property
@@ -82,7 +82,7 @@ class AttachmentsSettings:
 
     @property
     def public_endpoint_url(self) -> str:
-        """Where clients reach the store; empty: where Django does."""
+        """The store's address for clients; empty if it is the same as for Django."""
         return str(self["PUBLIC_ENDPOINT_URL"] or "").rstrip("/")
 
     @property
@@ -92,7 +92,7 @@ class AttachmentsSettings:
 
     @property
     def retention(self) -> timedelta | None:
-        """After so long an attachment goes, linked or not; None: never."""
+        """The age at which an attachment is removed, linked or not; None if never."""
         days = self["RETENTION_DAYS"]
         return None if days is None else timedelta(days=days)
 

@@ -1,7 +1,7 @@
 """What can go wrong, in the domain's words.
 
-One tree: the second level is the kind (the HTTP edge maps kinds to status codes, once), the leaves
-are the facts, with the stable ``code`` of the contract.
+The errors are one tree. Its second level has the kinds: ``api.errors`` maps each to a status code,
+in one place. Its leaves are the facts, each with the stable ``code`` of the contract.
 """
 
 from typing import Any, ClassVar
@@ -41,30 +41,30 @@ class InvalidInput(AttachmentError):
 
 
 class NotFound(AttachmentError):
-    """No such thing, or not one that the caller may see: the two look the same."""
+    """It does not exist, or the caller may not see it. Both look the same."""
 
     code = "not_found"
     message = _("Not found.")
 
 
 class Forbidden(AttachmentError):
-    """The caller sees it, and may not do this to it."""
+    """The caller may see it, but not do this to it."""
 
 
 class Conflict(AttachmentError):
-    """Not in this state."""
+    """This cannot be done in the present state."""
 
 
 class Gone(AttachmentError):
-    """Over for good."""
+    """Its time is over for good."""
 
 
 class Unprocessable(AttachmentError):
-    """Well-formed, and wrong in substance."""
+    """The request is well-formed, but what it is about is wrong."""
 
 
 class Unavailable(AttachmentError):
-    """Nothing is lost: the same call works later."""
+    """Something does not answer. Nothing is lost: the same call works later."""
 
 
 # Invalid input
@@ -138,7 +138,7 @@ class AttachmentNotReady(Conflict):
 
 
 class AlreadyLinked(Conflict):
-    """Linked once, an attachment stays with its message."""
+    """An attachment that was linked stays with its message."""
 
     code = "already_linked"
     message = _("The attachment already hangs on another message.")
@@ -155,7 +155,7 @@ class IdempotencyKeyReused(Unprocessable):
 
 
 class RejectedUpload(Unprocessable):
-    """The bytes are not what was declared. The row keeps the reason, the objects go."""
+    """The bytes are not what was declared. The row keeps the reason; its objects are deleted."""
 
 
 class ContentMismatch(RejectedUpload):
@@ -181,7 +181,7 @@ class ObjectMissing(RejectedUpload):
 
 
 class StorageUnavailable(Unavailable):
-    """The store does not answer, or not as an S3 store does. The cause is chained and logged."""
+    """The store does not answer, or not as S3 does. The cause is chained and logged."""
 
     code = "storage_unavailable"
     message = _("The file storage is not available. Try again later.")
@@ -192,7 +192,7 @@ REJECTIONS: dict[str, type[RejectedUpload]] = {
 }
 
 
-# Backups: what operators read in a terminal, and no client ever
+# Backups: only operators see these, in a terminal
 
 
 class BackupError(Exception):
@@ -227,12 +227,12 @@ class SnapshotNotFound(BackupError):
 
 
 class WouldOverwrite(BackupError):
-    """A restore found other things in the place of what it was to restore."""
+    """A restore found rows or objects that differ from those it was to restore."""
 
     message = _("%(rows)s rows and %(objects)s objects are there already, and are not the same.")
 
 
 class RowsDoNotFit(BackupError):
-    """The database refuses the rows of a backup; none of them was kept."""
+    """The database refuses the rows of a backup. None of them was kept."""
 
     message = _("The rows do not fit into this database: %(reason)s")

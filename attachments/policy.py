@@ -15,26 +15,26 @@ from attachments.conf import conf
 
 
 class User(Protocol):
-    """What ``request.user`` is, whatever the host's user model."""
+    """What this app needs of ``request.user``, whatever the host's user model is."""
 
     @property
     def pk(self) -> Any: ...
 
 
 class AccessPolicy:
-    """The host's rules about its messages. Uploaders and staff need none to see attachments."""
+    """The host's rules about its messages. Uploaders and staff may see attachments without them."""
 
     def readable_messages(self, user: User) -> QuerySet[Any]:
         """The messages whose attachments ``user`` may see."""
         raise NotImplementedError
 
     def linkable_messages(self, user: User) -> QuerySet[Any]:
-        """The messages that ``user`` may hang his own attachments on."""
+        """The messages that ``user`` may hang their own attachments on."""
         raise NotImplementedError
 
 
 class OwnerOnlyPolicy(AccessPolicy):
-    """The safe default: only its uploader and staff see an attachment; nothing can be linked."""
+    """The safe default: only uploaders and staff see attachments, and nobody can link them."""
 
     def readable_messages(self, user: User) -> QuerySet[Any]:
         return get_message_model()._default_manager.none()
@@ -44,11 +44,11 @@ class OwnerOnlyPolicy(AccessPolicy):
 
 
 def get_message_model() -> type[Model]:
-    """The host's message model, by ``ATTACHMENTS["MESSAGE_MODEL"]``."""
+    """The host's message model, which ``ATTACHMENTS["MESSAGE_MODEL"]`` names."""
     return apps.get_model(conf.message_model)
 
 
 def get_access_policy() -> AccessPolicy:
-    """An instance of the host's policy, by ``ATTACHMENTS["ACCESS_POLICY"]``."""
+    """An instance of the host's policy, which ``ATTACHMENTS["ACCESS_POLICY"]`` names."""
     policy: AccessPolicy = import_string(conf.access_policy)()
     return policy

@@ -1,4 +1,4 @@
-"""What follows of itself: objects go after their rows, and workers hear of work."""
+"""What follows of itself: objects are deleted after their rows, and workers are told of work."""
 
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,7 @@ from attachments.services import carry_out_after_commit
 
 @receiver(post_delete, sender=Attachment)
 def delete_objects_after_commit(using: str, **kwargs: Any) -> None:
-    """Once a transaction, however many rows go: API, admin, cascade or queryset."""
+    """Carry out the notes once after the transaction, however many rows it deletes."""
     waiting = transaction.get_connection(using).run_on_commit
     if not any(function is carry_out_after_commit for _, function, *_ in waiting):
         transaction.on_commit(carry_out_after_commit, using=using)

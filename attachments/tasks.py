@@ -1,4 +1,4 @@
-"""Work for a background worker, by Django's own tasks framework."""
+"""Tasks for a background worker, in Django's own tasks framework."""
 
 from dataclasses import asdict
 from uuid import UUID
@@ -10,7 +10,7 @@ from attachments import services
 
 @task()
 def purge_orphans() -> dict[str, int]:
-    """What ``manage.py purge_orphans`` does; gives its report."""
+    """Do what ``manage.py purge_orphans`` does; give its report."""
     return asdict(services.purge_attachments())
 
 

@@ -1,4 +1,4 @@
-"""For staff: see what is stored, delete it, purge what nothing needs.
+"""For staff: see what is stored, delete it, and purge what nothing needs.
 
 A host shows attachments on its own pages with ``attachments.admin.AttachmentInline``.
 """

@@ -27,9 +27,9 @@ CHUNK_ROWS = 2000
 def delete_selected(
     model_admin: Any, request: HttpRequest, queryset: QuerySet[Attachment]
 ) -> HttpResponseBase | None:
-    """Ask, and tell how much goes; then delete in one statement.
+    """Ask first, and show how much would go; then delete in one statement.
 
-    The page that asks says up to which moment it counted: what came later stays.
+    The form carries the moment at which the page counted: attachments that came later stay.
     """
     counted_at = _parse_moment(request.POST.get("counted_at", "")) or timezone.now()
     rows = queryset.filter(created_at__lte=counted_at)
@@ -70,7 +70,7 @@ def _ask(
 
 
 def summarize(extent: services.Extent) -> dict[str, Any]:
-    """For the summary of Django's pages that ask before deleting."""
+    """Rows for the summary on Django's pages that ask before deleting."""
     return {
         _("attachments"): extent.row_count,
         _("objects in the store"): extent.object_count,
@@ -82,7 +82,7 @@ def summarize(extent: services.Extent) -> dict[str, Any]:
 def download_links(
     model_admin: Any, request: HttpRequest, queryset: QuerySet[Attachment]
 ) -> HttpResponseBase:
-    """A line per attachment, streamed."""
+    """Stream one line per attachment."""
     name = f"attachments-{timezone.localdate():%Y-%m-%d}.csv"
     return StreamingHttpResponse(
         _write_csv(queryset),
@@ -100,7 +100,7 @@ class _Echo:
 
 def _write_csv(rows: QuerySet[Attachment]) -> Iterator[str]:
     write = csv.writer(_Echo()).writerow
-    yield "\ufeff"  # without it Excel takes UTF-8 for the local code page
+    yield "\ufeff"  # without it, Excel reads UTF-8 as the local code page
     yield write(["id", "filename", "size_bytes", "content_type", "owner", "link"])
     for row in rows.select_related("user").iterator(CHUNK_ROWS):
         link = services.get_download_url(row) or ""
@@ -109,7 +109,7 @@ def _write_csv(rows: QuerySet[Attachment]) -> Iterator[str]:
 
 
 def _defuse(cells: Iterable[Any]) -> Iterator[Any]:
-    """Spreadsheets run what begins so as a formula: https://owasp.org/www-community/attacks/CSV_Injection"""
+    """A spreadsheet would run such cells as formulas: https://owasp.org/www-community/attacks/CSV_Injection"""
     for cell in cells:
         is_formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
         yield f"'{cell}" if is_formula else cell

@@ -15,10 +15,10 @@ OLDER, NEWER = "older", "newer"
 
 
 class KeysetChangeList(ChangeList):
-    """Pages by position instead of by number: no COUNT, no OFFSET, however deep.
+    """Pages by position instead of by number, so that no page needs COUNT or OFFSET.
 
-    The order is ``ModelAdmin.ordering`` and no other: field names, all of them descending, the
-    last one unique. An index on the first one serves every page.
+    The order is always ``ModelAdmin.ordering``: field names, all of them descending, the last one
+    unique. An index on the first one serves every page.
     """
 
     older_link = newer_link = newest_link = ""
@@ -60,7 +60,7 @@ class KeysetChangeList(ChangeList):
     def _show(self, found: list[Model]) -> None:
         """What the admin's views and templates ask for."""
         self.result_list = found
-        # Equal, or else the search box would give this page's count as the whole.
+        # Both are the same, or the search box would show this page's count beside a total.
         self.result_count = self.full_result_count = len(found)
         self.show_full_result_count = self.can_show_all = self.multi_page = False
         self.show_admin_actions = True

@@ -1,7 +1,8 @@
-"""Where the parts of a chart lie. Pure; templates draw them as SVG.
+"""Compute where the parts of a chart lie. Pure functions; templates draw the parts as SVG.
 
-Across, everything is a share of the width, so that a chart fits its page while its text keeps its
-size; down, it is pixels. Lengths are text as SVG spells it, for a template would localise numbers.
+Horizontal lengths are shares of the width, so that a chart fits its page while its text keeps its
+size. Vertical lengths are pixels. All lengths are text as SVG spells it: a template would localise
+numbers.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ ROW_HEIGHT = 44
 MAX_STEPS = 5  # between the lines behind columns
 MAX_LABELS = 5  # as many dates as a phone has room for
 MAX_LABEL_LENGTH = 28
-_THINNEST_BAR = 2  # pixels: the least value is still seen
+_THINNEST_BAR = 2  # pixels: the smallest value can still be seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +41,10 @@ class Column:
     height: str
     center: str
     room_x: str
-    """Of all its height, to point at."""
+    """Where the area begins that reacts to the mouse; it has the full height."""
     room_width: str
     has_label: bool
-    """Whether there is room to write it on the axis."""
+    """Whether the axis has room for its label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class ColumnChart:
 class Bar:
     datum: Datum
     label: str
-    """Cut to its room."""
+    """Cut to fit."""
     text_y: str
     y: str
     width: str
@@ -78,7 +79,7 @@ class BarChart:
 def draw_columns(
     data: Sequence[Datum], *, format_tick: Callable[[int], str], is_bytes: bool = False
 ) -> ColumnChart | None:
-    """Lay out columns. None: nothing to see."""
+    """Lay out columns, or give None if all values are zero."""
     ticks = pick_ticks(max((datum.value for datum in data), default=0), is_bytes=is_bytes)
     if not ticks:
         return None
@@ -109,7 +110,7 @@ def draw_columns(
 
 
 def draw_bars(data: Sequence[Datum]) -> BarChart | None:
-    """Lay out bars, the longest as wide as the chart. None: nothing to see."""
+    """Lay out bars, the longest as wide as the chart, or give None if all values are zero."""
     longest = max((datum.value for datum in data), default=0)
     if longest == 0:
         return None
@@ -127,9 +128,10 @@ def draw_bars(data: Sequence[Datum]) -> BarChart | None:
 
 
 def pick_ticks(maximum: int, *, is_bytes: bool = False) -> list[int]:
-    """Round numbers from zero to one that is not below ``maximum``; none for zero.
+    """Round numbers from zero up to at least ``maximum``; an empty list if that is zero.
 
-    Their step is 1, 2 or 5 by a power of ten; of bytes, in units of 1024: 512 KB, 20 MB, 1 GB.
+    The step is 1, 2 or 5 times a power of ten. For bytes it is counted in units of 1024: 512 KB,
+    20 MB, 1 GB.
     """
     if maximum <= 0:
         return []

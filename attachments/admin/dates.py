@@ -1,7 +1,7 @@
 """Years, months and days to choose from, found without reading the rows.
 
-Django's own date hierarchy reads every row to learn which days have some. Here the first and the
-last date are enough, which an index knows; a day between them may turn out empty.
+Django's own date hierarchy reads every row to learn which days have rows. Here the first and the
+last date are enough, and an index gives both. A day between them may turn out to have no rows.
 """
 
 import calendar
@@ -19,7 +19,7 @@ PARTS = ("year", "month", "day")
 
 
 class DatedChangeList(KeysetChangeList):
-    """With links to dates, and addresses that Django's own date hierarchy understands."""
+    """Adds links to dates. Their addresses are those of Django's own date hierarchy."""
 
     @property
     def date_links(self) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class DatedChangeList(KeysetChangeList):
         }
 
     def _get_chosen(self) -> list[int]:
-        """The year, month and day of the address, as far as it has them."""
+        """The year, month and day in the address, as many of them as it has."""
         chosen: list[int] = []
         for part in PARTS:
             text = self.params.get(f"{self.date_hierarchy}__{part}", "")
@@ -55,7 +55,7 @@ class DatedChangeList(KeysetChangeList):
 
 
 def _get_common(first: date, last: date) -> list[int]:
-    """The year, or year and month, that both dates are in."""
+    """The year, or the year and month, that both dates share."""
     if first.year != last.year:
         return []
     return [first.year] if first.month != last.month else [first.year, first.month]
@@ -87,6 +87,6 @@ def _name_date(parts: list[int]) -> str:
         case [year, month]:
             return date_format(date(year, month, 1), "YEAR_MONTH_FORMAT")
         case _:
-            # Django's Russian has "24 Ноябрь" here; E is the month as it stands in a date.
+            # Django's Russian says "24 Ноябрь" here. E gives the month in the form for dates.
             day_format = get_format("MONTH_DAY_FORMAT").replace("F", "E")
             return date_format(date(*parts), day_format)

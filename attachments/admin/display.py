@@ -1,4 +1,4 @@
-"""How the admin shows the facts of an attachment. HTML that is safe, and made without a query."""
+"""How the admin shows the facts of an attachment: as safe HTML, made without a query."""
 
 import base64
 import json
@@ -19,19 +19,19 @@ from attachments import services
 from attachments.models import Attachment
 
 NOTHING = "–"
-# The list shows an image itself up to this size: a hundred of them are on a page.
+# The list shows images up to this size themselves: a page may have a hundred of them.
 MAX_THUMBNAIL_BYTES = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """A kind of file, as people tell them apart."""
+    """A kind of file, as people know them."""
 
     prefixes: tuple[str, ...]
     name: str | Promise
     plural: str | Promise
     icon: str
-    """The path of a 24 by 24 SVG."""
+    """The path of an SVG of 24 by 24."""
 
 
 _FILE = "M6 2h8l5 5v15H5V3zm8 1v5h5"
@@ -139,7 +139,7 @@ def show_exact_size(size_bytes: int | None) -> str:
 
 
 def show_age(moment: datetime) -> SafeString:
-    """``3 hours``, and the moment itself for who points at it."""
+    """``3 hours``; the mouse over it shows the moment itself."""
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         moment.isoformat(),
@@ -149,15 +149,15 @@ def show_age(moment: datetime) -> SafeString:
 
 
 def show_moment(moment: datetime | None) -> str:
-    """To the second, with the time zone: to compare with a log."""
+    """To the second and with the time zone, so that it can be compared with a log."""
     return NOTHING if moment is None else f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def show_state(attachment: Attachment) -> str:
-    """What the attachment waits for, or why it waits no more."""
+    """What the attachment waits for, or its error."""
     status, expires_at = attachment.Status, show_moment(attachment.expires_at)
     if attachment.status == status.PENDING:
-        return _("Waits for the file, which its form takes until %(time)s.") % {"time": expires_at}
+        return _("Waits for the file. The form accepts it until %(time)s.") % {"time": expires_at}
     if attachment.in_background:
         return _("Is confirmed; a worker verifies it.")
     if attachment.status == status.VERIFYING:

@@ -1,4 +1,4 @@
-"""Filters of the list. None of them asks the database what there is to choose from."""
+"""Filters of the list. Their choices are fixed: none of them asks the database for some."""
 
 from itertools import pairwise
 from typing import Any
@@ -17,7 +17,7 @@ OTHER = "other"
 
 
 class TypeFilter(SimpleListFilter):
-    """Images, videos and so on; what no group has is "other"."""
+    """Images, videos and so on; a type of no group is "other"."""
 
     title = gettext_lazy("kind of file")
     parameter_name = "kind"
@@ -35,7 +35,7 @@ class TypeFilter(SimpleListFilter):
 
 
 class SizeFilter(SimpleListFilter):
-    """Ranges that do not overlap; their bounds are in bytes."""
+    """Ranges of sizes that do not overlap; the bounds are in bytes."""
 
     title = gettext_lazy("size")
     parameter_name = "size"
@@ -59,7 +59,7 @@ class SizeFilter(SimpleListFilter):
 
 
 class LinkedFilter(SimpleListFilter):
-    """Whether it hangs on a message. An orphan is what a purge would take when its time comes."""
+    """Whether an attachment hangs on a message. A purge removes orphans that are old enough."""
 
     title = gettext_lazy("message")
     parameter_name = "linked"

@@ -1,4 +1,4 @@
-"""What owners and messages show of their attachments, on the host's own pages of the admin."""
+"""The attachments of an owner or a message, for the host's own pages of the admin."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ class Line:
 
 
 class NewestFormSet(BaseInlineFormSet):
-    """No forms, so that saving the page cannot fail on files that came meanwhile."""
+    """Has no forms, so that saving the page cannot fail because files came meanwhile."""
 
     def get_queryset(self) -> Any:
         return Attachment.objects.none()
@@ -48,15 +48,15 @@ class NewestFormSet(BaseInlineFormSet):
         ]
 
     def get_list_url(self) -> str:
-        """The list of all of them."""
+        """The address of the list of all these attachments."""
         address = reverse("admin:attachments_attachment_changelist")
         return f"{address}?{urlencode({f'{self.fk.name}__exact': self.instance.pk})}"
 
 
 class AttachmentInline(admin.TabularInline):
-    """The newest attachments of a user or a message, to look at.
+    """Shows the newest attachments of a user or a message.
 
-    For the host: ``inlines = [AttachmentInline]`` in the admin of its users and messages.
+    A host writes ``inlines = [AttachmentInline]`` in the admin of its users and messages.
     """
 
     model = Attachment
@@ -69,7 +69,7 @@ class AttachmentInline(admin.TabularInline):
         css = {"all": ["attachments/admin.css"]}
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """On pages of what exists; what is being added has none yet."""
+        """Only on pages of what exists: what is being added has no attachments yet."""
         return obj is not None and super().has_view_permission(request, obj)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -17,7 +17,7 @@ from attachments.models import Attachment
 
 @dataclass(frozen=True, kw_only=True)
 class Linker:
-    """Makes the links for one viewer: to what is registered, and he may view."""
+    """Makes links for one viewer, to pages that the site has and the viewer may see."""
 
     site: AdminSite
     request: HttpRequest

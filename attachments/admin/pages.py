@@ -26,14 +26,14 @@ from attachments.admin.search import search_attachments
 from attachments.admin.usage import UsageMixin
 from attachments.models import Attachment, ObjectDeletion
 
-# Up to so many deletions are logged one by one; of more, that they were.
+# Up to this many deletions are logged one by one. For more there is a single entry.
 MAX_LOGGED = 1000
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
-    """What the store holds is not changed by editing a row."""
+    """Nothing is added or changed here: editing a row would not change the store."""
 
-    show_facets = ShowFacets.NEVER  # facets count
+    show_facets = ShowFacets.NEVER  # facets would count rows
     sortable_by = ()
 
     class Media:
@@ -50,7 +50,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 
 class AttachmentChangeList(DatedChangeList):
-    """Without the columns that may be long and that no list shows."""
+    """Leaves out the columns that may be long and that the list does not show."""
 
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
@@ -60,7 +60,7 @@ class AttachmentChangeList(DatedChangeList):
 
 @admin.register(Attachment)
 class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
-    """The list opens as fast on a million rows: see ``changelist``, ``dates`` and ``search``."""
+    """The list stays fast on a million rows: see ``changelist``, ``dates`` and ``search``."""
 
     ordering = ["-created_at", "-pk"]
     date_hierarchy = "created_at"
@@ -181,7 +181,7 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
     # What is deleted
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
-        """Tell of bytes too, and of the host's rows if it hangs any on attachments."""
+        """Also count bytes. Django adds the host's rows, if any hang on attachments."""
         deleted, count, lacking, protected = super().get_deleted_objects(objs, request)
         extent = services.measure_attachments(
             Attachment.objects.filter(pk__in=[obj.pk for obj in objs])
@@ -205,7 +205,7 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
 
 @admin.register(ObjectDeletion)
 class ObjectDeletionAdmin(ReadOnlyAdmin):
-    """Objects that a purge, or "try again now", will delete. A note itself is never deleted."""
+    """Objects that a purge or "try again now" will delete. Nobody can delete a note by hand."""
 
     ordering = ["-pk"]
     list_display = ["shown_key", "due_at", "attempts", "last_error"]
@@ -221,5 +221,5 @@ class ObjectDeletionAdmin(ReadOnlyAdmin):
         return False
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
-        """Of those who may delete attachments."""
+        """Whoever may delete attachments may try again."""
         return request.user.has_perm("attachments.delete_attachment")

@@ -22,7 +22,7 @@ class PurgeMixin(admin.ModelAdmin):
         return [path("purge/", view, name="attachments_purge"), *super().get_urls()]
 
     def purge_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Tell what a purge would remove; then leave it to a worker, as it may take minutes."""
+        """Show what a purge would remove; then let a worker do it, as it may take minutes."""
         if not self.has_delete_permission(request):
             raise PermissionDenied
         if request.method == "POST":

@@ -8,16 +8,16 @@ from django.db.models import Q, QuerySet
 
 from attachments.models import Attachment
 
-# So many users whose names begin with what was typed; a longer name finds the others.
+# At most this many users whose names begin with the term. To find others, people type more.
 MAX_OWNERS = 20
-# An id as people copy it: with dashes or without, alone or as a part of a key.
+# An id as people copy it: with or without dashes, alone or as part of a key.
 _ID = re.compile(r"(?:^|/)([0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12})(?:/|$)", re.IGNORECASE)
 
 
 def search_attachments(rows: QuerySet[Attachment], term: str) -> QuerySet[Attachment]:
-    """Rows whose filename or owner begins with ``term``, or whose id or key it is.
+    """Rows whose filename or owner begins with ``term``, or whose id or key is ``term``.
 
-    Each of these has an index, so that a search costs the same on a million rows.
+    Each of these has an index, so that a search costs no more on a million rows.
     """
     wanted = Q(filename__istartswith=term)
     if found := _ID.search(term):

@@ -1,4 +1,4 @@
-"""The page of the admin that shows what the files take."""
+"""The page of the admin that shows how much space the files take."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Row:
     name: str
     amount: services.Amount
     query: str = ""
-    """Of the list of these files."""
+    """The query that lists these files."""
 
     @property
     def files(self) -> str:
@@ -97,7 +97,7 @@ def _read_period(text: str) -> int:
 
 
 def _make_tiles(usage: services.Usage) -> list[tuple[str, str, str]]:
-    """What is read first: a name, a number, and more of it."""
+    """The numbers at the top: for each a name, the number, and a detail."""
     ready, orphans = Row(name="", amount=usage.ready), Row(name="", amount=usage.orphans.amount)
     attempted = _("%(count)s tried already") % {"count": _format_count(usage.deletions.attempted)}
     return [
@@ -128,7 +128,7 @@ def _show_types(by_type: Mapping[str, services.Amount]) -> dict[str, Any]:
 
 
 def _show_owners(owners: services.Owners) -> dict[str, Any]:
-    """The top, and all others in one row."""
+    """The owners with the most bytes, and all others in one row."""
     rows = [
         Row(name=user.get_username(), amount=amount, query=urlencode({"user__exact": user.pk}))
         for user, amount in owners.top

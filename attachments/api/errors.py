@@ -1,4 +1,4 @@
-"""The HTTP edge of errors: one shape, each kind of error mapped to its status once."""
+"""Errors as HTTP answers: one shape, and one place that maps each kind of error to its status."""
 
 import logging
 from typing import Any
@@ -35,7 +35,7 @@ class DatabaseUnavailable(exceptions.APIException):
 
 
 class AttachmentAPIError(exceptions.APIException):
-    """An ``AttachmentError`` as REST framework knows errors."""
+    """An ``AttachmentError``, as an exception that REST framework knows."""
 
     def __init__(self, error: errors.AttachmentError) -> None:
         self.status_code = get_status_code(type(error))
@@ -43,7 +43,7 @@ class AttachmentAPIError(exceptions.APIException):
 
 
 class AttachmentsExceptionHandler(ExceptionHandler):
-    """drf-standardized-errors, and what it cannot know: our errors, and a database that is down."""
+    """Teaches drf-standardized-errors our errors, and the errors of a database that is down."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         if isinstance(exc, errors.InvalidInput):
@@ -72,7 +72,7 @@ class AttachmentsExceptionHandler(ExceptionHandler):
         return headers
 
     def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
-        """What is down is no defect of this code: a line in the log, not a crash report."""
+        """Log an outage as one line: it is no defect of this code and needs no crash report."""
         if isinstance(exc, DatabaseUnavailable | AttachmentAPIError):
             logger.warning("%s: %r", exc.get_codes(), self.exc.__cause__ or self.exc)
         else:

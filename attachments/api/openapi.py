@@ -41,7 +41,7 @@ def describe_errors(
 ) -> dict[int, OpenApiResponse]:
     """The error responses of one call, each status with an example of every code.
 
-    ``also`` has codes that are not ours, by status.
+    ``also`` gives codes that are not in our tree of errors, by status.
     """
     codes: dict[int, list[str]] = {
         401: ["not_authenticated", "token_not_valid"],

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 
 class NewestFirstPagination(CursorPagination):
-    """{next, previous, results}; no page costs more than the first, however deep."""
+    """{next, previous, results}. A deep page costs no more than the first."""
 
     ordering = ("-created_at", "-pk")
     page_size = 50
@@ -19,5 +19,5 @@ class NewestFirstPagination(CursorPagination):
     ) -> list[Any] | None:
         try:
             return super().paginate_queryset(queryset, request, view)
-        except ValidationError as error:  # its position is no time
+        except ValidationError as error:  # the position in the cursor is not a time
             raise NotFound(self.invalid_cursor_message) from error

@@ -1,4 +1,4 @@
-"""JSON bodies, bounded: nothing here takes files."""
+"""A parser for JSON bodies with limits: the API takes no files."""
 
 from collections.abc import Mapping
 from typing import IO, Any
@@ -17,7 +17,7 @@ class RequestTooLarge(exceptions.APIException):
 
 
 class BoundedJSONParser(JSONParser):
-    """REST framework's parser reads any length and breaks on deep nesting."""
+    """Bounds length and nesting; REST framework's parser reads any length, and crashes on depth."""
 
     def parse(
         self,

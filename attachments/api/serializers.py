@@ -14,7 +14,7 @@ from attachments.services import get_download_url
 
 @extend_schema_field({"type": "string"})
 class TextField(serializers.Field):
-    """A string as it came: what is wrong with it is for the rules to say, with their codes."""
+    """A string as it came. The rules say what is wrong with it, with codes of their own."""
 
     default_error_messages = {"invalid": _("Not a valid string.")}
 
@@ -41,7 +41,7 @@ class ChecksumField(TextField):
 
 @extend_schema_field({"type": "object", "additionalProperties": {}})
 class MetadataField(serializers.Field):
-    """Any JSON; the rules want an object of at most 8 KiB."""
+    """Any JSON. The rules check that it is an object of at most 8 KiB."""
 
     def to_internal_value(self, data: Any) -> Any:
         return data
@@ -63,7 +63,7 @@ class MessageIdField(serializers.Field):
         try:
             field = get_message_model()._meta.pk
             value = field.to_python(data)
-            field.run_validators(value)  # SQLite raises OverflowError for what is too large
+            field.run_validators(value)  # SQLite would raise OverflowError for too large a number
         except ValidationError:
             self.fail("invalid")
         return value
@@ -78,12 +78,12 @@ class PresignSerializer(serializers.Serializer):
     size_bytes = serializers.IntegerField(
         required=False,
         allow_null=True,
-        help_text=_("Then the store accepts exactly that many bytes."),
+        help_text=_("If given, the store accepts exactly that many bytes."),
     )
     checksum_sha256 = ChecksumField(
         required=False,
         allow_null=True,
-        help_text=_("SHA-256 in base64. Then the store accepts only those bytes."),
+        help_text=_("SHA-256 in base64. If given, the store accepts only those bytes."),
     )
     message_id = MessageIdField(required=False, allow_null=True)
     metadata = MetadataField(required=False, allow_null=True)
@@ -93,7 +93,9 @@ class ConfirmSerializer(serializers.Serializer):
     attachment_id = serializers.UUIDField()
     message_id = MessageIdField(required=False, allow_null=True)
     metadata = MetadataField(
-        required=False, allow_null=True, help_text=_("Merged over what presign was given.")
+        required=False,
+        allow_null=True,
+        help_text=_("Merged over the metadata that presign was given."),
     )
 
 
@@ -112,13 +114,14 @@ class ErrorInfoSerializer(serializers.Serializer):
 
 
 class AttachmentSerializer(serializers.ModelSerializer):
-    # The contract's Attachment, everywhere the same. (The API's description shows docstrings.)
+    # The contract's Attachment, the same in every answer. Not a docstring: the API's schema would
+    # show it.
 
     user_id: Any = serializers.PrimaryKeyRelatedField(source="user", read_only=True)
     message_id = MessageIdField(read_only=True, allow_null=True)
     checksum_sha256 = serializers.SerializerMethodField()
     download_url = serializers.SerializerMethodField(
-        help_text=_("Null until ready. May be signed: read it anew when it is needed.")
+        help_text=_("Null until ready. It may be signed and expire: read it anew each time.")
     )
     error = ErrorInfoSerializer(source="error_info", read_only=True, allow_null=True)
 
@@ -149,7 +152,7 @@ class AttachmentSerializer(serializers.ModelSerializer):
 
 
 class AttachmentFilterSerializer(serializers.Serializer):
-    """The query of the list."""
+    """The query parameters of the list."""
 
     message_id = MessageIdField(required=False)
     status = serializers.ChoiceField(choices=Attachment.Status.choices, required=False)

@@ -1,4 +1,4 @@
-"""HTTP in and out: a shape, one service call, a shape."""
+"""The views: they check the request's shape, call one service, and shape the answer."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -33,8 +33,8 @@ from attachments.api.serializers import (
 )
 from attachments.models import Attachment, AttachmentQuerySet
 
-# Used without data of their own they keep no state, so that one of each serves all requests: to
-# make one costs as much as a query.
+# One of each serves all requests, because without data of their own they keep no state. Making one
+# costs as much as a query.
 _PRESIGN, _CONFIRM = PresignSerializer(), ConfirmSerializer()
 _TICKET, _ATTACHMENT = TicketSerializer(), AttachmentSerializer()
 
@@ -53,13 +53,13 @@ _METADATA_ERRORS = (errors.InvalidMetadata, errors.NotFound, errors.StorageUnava
         },
     ),
 )
-# The slow part of a request is the store's: no transaction stays open across it.
+# No transaction stays open across a call to the store, which is the slow part of a request.
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
 class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     """Files that clients put straight into the store.
 
-    What the contract fixes is fixed here, whatever the host's REST framework settings are;
-    authentication and throttling are the host's.
+    The class sets what the contract fixes, so that the host's REST framework settings cannot
+    change it. Authentication and throttling are the host's.
     """
 
     queryset = Attachment.objects.none()
@@ -122,7 +122,7 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         request=ConfirmSerializer,
         responses={
             200: AttachmentSerializer,
-            202: OpenApiResponse(AttachmentSerializer, _("It is being scanned.")),
+            202: OpenApiResponse(AttachmentSerializer, _("The file is being scanned.")),
             **describe_errors(
                 errors.NotUploaded,
                 errors.UploadInProgress,
@@ -165,7 +165,7 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         summary=_("Go to the file: a stable address for <img src>"),
         description=_("The link may expire; this address does not."),
         responses={
-            302: OpenApiResponse(None, _("To a link that works now.")),
+            302: OpenApiResponse(None, _("Redirects to a link that works now.")),
             **describe_errors(errors.NotFound, errors.AttachmentNotReady),
         },
     )
@@ -183,7 +183,7 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
 
 
 def _parse_id(value: str) -> UUID:
-    """What is no id is an id that nothing has."""
+    """Raise ``NotFound`` for text that is not an id: no attachment has it."""
     try:
         return UUID(value)
     except ValueError as error:

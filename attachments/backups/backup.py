@@ -1,7 +1,7 @@
 """Backup: the rows of one moment, then the objects that they name, which never change.
 
-No transaction is open while anything is copied. Whoever is killed leaves a snapshot without its
-marker, and whole objects that the next backup finds.
+No transaction is open while anything is copied. A backup that is killed leaves a snapshot without
+its marker, and whole objects that the next backup finds.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class BackupReport:
     snapshot: str
     rows: int
     objects: int = 0
-    """In the snapshot, whichever backup copied them."""
+    """All objects of the snapshot, also those that an earlier backup copied."""
     size_bytes: int = 0
     copied: int = 0
     copied_bytes: int = 0
@@ -73,13 +73,13 @@ def backup_attachments(
 ) -> BackupReport:
     """Write a snapshot of these rows, copy what the archive does not have yet, and prune it.
 
-    With ``keep`` only so many snapshots stay. Raises ``BackupUnavailable``, ``BackupDamaged``,
-    ``StorageUnavailable``: the next backup goes on from there.
+    ``keep`` is the number of snapshots that stay; None keeps all. Raises ``BackupUnavailable``,
+    ``BackupDamaged``, ``StorageUnavailable``: the next backup goes on from there.
     """
     started_at = datetime.now(UTC)
     archive.remove_unfinished(before=started_at - LONGEST_RUN)
     report = BackupReport(snapshot=make_snapshot_id(started_at), rows=dump.rows)
-    # Before the objects: a backup that prunes at the same time sees by it that this one runs.
+    # Written before the objects: it tells a backup that prunes meanwhile that this one runs.
     archive.write(get_rows_name(report.snapshot), dump.content)
     with storage.open_spool() as manifest:
         for outcome in _keep_objects(archive, dump, jobs=jobs, on_progress=on_progress):
@@ -129,7 +129,7 @@ def _keep_objects(
 
 
 def _read_wanted(dump: RowDump) -> Iterator[ManifestEntry]:
-    """The objects of the ready rows, by id; those without a SHA-256 have an empty one."""
+    """The objects of the ready rows, in the order of ids; an unknown SHA-256 is empty."""
     for record in read_lines(dump.content):
         fields = record["fields"]
         if is_ready(record):
@@ -146,7 +146,7 @@ def _read_wanted(dump: RowDump) -> Iterator[ManifestEntry]:
 def _add_checksums(
     wanted: Iterable[ManifestEntry], earlier: Iterator[ManifestEntry]
 ) -> Iterator[ManifestEntry]:
-    """Where the row has no SHA-256, what the snapshot before this one found: both are sorted."""
+    """Fill in an empty SHA-256 from the snapshot before this one. Both are sorted by id."""
     known = next(earlier, None)
     for entry in wanted:
         while known and known.id < entry.id:
@@ -160,7 +160,7 @@ def _add_checksums(
 def _keep_object(
     archive: storage.Archive, on_progress: OnProgress, entry: ManifestEntry
 ) -> _Outcome:
-    """Have the object in the archive, copied only if it is not there."""
+    """Copy the object into the archive, unless it is there already."""
     if archive.find_size(entry.object_name) == entry.size_bytes:
         on_progress(entry.size_bytes)
         if not entry.sha256:  # a backup that was killed copied it
@@ -192,7 +192,7 @@ def _add_outcome(report: BackupReport, outcome: _Outcome) -> None:
 
 
 def _forgive_deleted(report: BackupReport) -> None:
-    """An object whose row has gone since is no problem."""
+    """Drop the problems of objects whose rows were deleted meanwhile."""
     close_old_connections()  # copying may have taken hours
     ids = [problem.attachment_id for problem in report.problems]
     present: set[str] = set()

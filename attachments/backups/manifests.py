@@ -1,4 +1,4 @@
-"""The objects of a snapshot, one line of JSON each, and what may be wrong with one."""
+"""The objects of a snapshot, one line of JSON each, and what may be wrong with an object."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from attachments.models import Attachment
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestEntry:
-    """One object of a snapshot: what it is, and what it is served as."""
+    """One object of a snapshot: its key and bytes, and how it is served."""
 
     id: str
     key: str
@@ -24,12 +24,12 @@ class ManifestEntry:
 
     @property
     def object_name(self) -> str:
-        """Where the archive has it."""
+        """Its name in the archive."""
         return f"objects/{self.key}"
 
     @property
     def attachment(self) -> Attachment:
-        """Not the row, but what tells how its object is served."""
+        """An unsaved attachment, with just what decides how its object is served."""
         return Attachment(id=self.id, content_type=self.content_type, filename=self.filename)
 
 
@@ -40,7 +40,7 @@ class ProblemKind(TextChoices):
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """An object that is not there, or not what its row or its manifest says."""
+    """An object that is missing, or that is not what its row or its manifest says."""
 
     kind: ProblemKind
     key: str
@@ -56,6 +56,6 @@ def read_manifest(file: IO[bytes]) -> Iterator[ManifestEntry]:
 
 
 def read_lines(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """From the start of the file: one reader at a time."""
+    """Read from the start of the file. A file can have one reader at a time."""
     file.seek(0)
     return map(json.loads, file)

@@ -1,4 +1,4 @@
-"""Pruning a backup: old snapshots go, and the objects that no other snapshot names."""
+"""Pruning a backup: remove old snapshots, and the objects that no other snapshot names."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,10 +20,11 @@ from attachments.storage.threads import run_in_order
 def prune_snapshots(
     *, archive: storage.Archive, keep: int | None, now: datetime, jobs: int
 ) -> tuple[int, int]:
-    """Keep the newest ``keep`` snapshots; give how many snapshots and objects went.
+    """Keep the newest ``keep`` snapshots; give how many snapshots and objects were removed.
 
-    What killed backups left goes in any case. Nothing else goes while another backup runs: it may
-    count on any object. Raises ``BackupDamaged`` before anything goes if a manifest was altered.
+    What killed backups left is removed in any case. Nothing else is removed while another backup
+    runs, because that may need any object. Raises ``BackupDamaged`` if a manifest was altered,
+    before any object is removed.
     """
     finished, unfinished = list_snapshots(archive)
     abandoned = [snapshot_id for snapshot_id in unfinished if is_abandoned(snapshot_id, now=now)]
@@ -40,7 +41,7 @@ def prune_snapshots(
         ]
         names = _find_unnamed(manifests[: len(dropped)], manifests[len(dropped) :])
         objects = sum(1 for _ in run_in_order(archive.delete, names, threads=jobs))
-    # Last: a killed pruning finds its objects again by these.
+    # Removed last: after a killed pruning, the next one finds the objects by these manifests.
     for snapshot_id in dropped:
         delete_snapshot(archive, snapshot_id)
     return len(dropped), objects
@@ -49,7 +50,7 @@ def prune_snapshots(
 def _find_unnamed(
     dropped: list[Iterator[ManifestEntry]], kept: list[Iterator[ManifestEntry]]
 ) -> Iterator[str]:
-    """Names of the objects of the dropped manifests that none of the kept has: all are sorted."""
+    """Names of objects that dropped manifests have and kept ones do not. All are sorted."""
     tagged = [((entry.id, entry.object_name, False) for entry in manifest) for manifest in dropped]
     tagged += [((entry.id, entry.object_name, True) for entry in manifest) for manifest in kept]
     for (_id, name), group in groupby(merge(*tagged), key=lambda item: item[:2]):

@@ -1,7 +1,7 @@
 """Restore: first the objects, each compared with its SHA-256, then the rows that name them.
 
-A row goes only where its object is. What is there already and the same is left alone, so that a
-restore that was killed can be run again.
+A row is restored only if its object is there. What is there already and the same is left alone, so
+that a restore that was killed can be run again.
 """
 
 from collections.abc import Callable, Iterator
@@ -65,9 +65,10 @@ def preview_restore(
     jobs: int = JOBS,
     on_progress: OnProgress = ignore_progress,
 ) -> RestoreReport:
-    """Tell what a restore would create and what it would find in its place; change nothing.
+    """Tell what a restore would create and what is there already; change nothing.
 
-    Reads no object of the backup: what is wrong with one, verifying tells. Progress is in objects.
+    Reads no object of the backup, so that it finds no damaged ones: verifying does. Progress is
+    counted in objects.
     """
     storage.ensure_bucket()
     report = RestoreReport(snapshot=snapshot.facts.id)
@@ -88,8 +89,8 @@ def restore_attachments(
 ) -> RestoreReport:
     """Put the snapshot back into this database and this bucket.
 
-    Raises ``RowsDoNotFit``, ``WouldOverwrite``, both with no row changed; ``BackupUnavailable``
-    and ``StorageUnavailable``, after which the same restore goes on.
+    Raises ``RowsDoNotFit`` and ``WouldOverwrite`` before any row has changed, and
+    ``BackupUnavailable`` and ``StorageUnavailable``, after which the same restore can go on.
     """
     storage.ensure_bucket()
     report = RestoreReport(snapshot=snapshot.facts.id)
@@ -107,7 +108,7 @@ def restore_attachments(
 
 
 def _make_look() -> Callable[[ManifestEntry], _Outcome]:
-    """What tells how an object would fare; without a call for each if the bucket is empty."""
+    """A function that compares one object with the store. It asks nothing if that is empty."""
     is_empty = next(storage.list_objects(_SERVED), None) is None
     return (lambda entry: _Outcome.CREATED) if is_empty else _look
 
@@ -158,14 +159,14 @@ def _restore_object(
 
 
 def _forget_notes(entries: Iterator[ManifestEntry]) -> Iterator[ManifestEntry]:
-    """An older note would delete what is restored: drop it before."""
+    """Drop older notes of these keys first: they would delete what is restored."""
     while batch := list(islice(entries, BATCH_SIZE)):
         ObjectDeletion.objects.filter(key__in=[entry.key for entry in batch]).delete()
         yield from batch
 
 
 def _read_rows(snapshot: OpenSnapshot, report: RestoreReport) -> Iterator[dict[str, Any]]:
-    """The rows, but those of ready attachments whose object is not there: all are sorted."""
+    """The rows, without ready attachments whose object is not there. All are sorted by id."""
     failed = {problem.attachment_id for problem in report.problems}
     manifest = snapshot.read_manifest()
     entry = next(manifest, None)

@@ -1,7 +1,7 @@
-"""The rows of a snapshot: the attachments, and whole every table that they depend on.
+"""The rows of a snapshot: the attachments, and every table that they depend on, whole.
 
-Written as Django's ``jsonl`` fixtures, but to the microsecond, and with no query per row. What
-refers to attachments or messages from outside is not of this app: the host backs it up.
+They are written as Django's ``jsonl`` fixtures, but to the microsecond and without a query per row.
+Rows of the host that refer to attachments or messages are not in it: the host backs them up.
 """
 
 import io
@@ -23,9 +23,9 @@ from attachments.models import Attachment
 
 ATTACHMENT = Attachment._meta.label_lower
 BATCH_SIZE = 1000
-# `migrate` makes these rows, with other ids in each database: their natural keys stand for them.
+# `migrate` makes these rows with other ids in each database, so natural keys stand for their ids.
 _MADE_BY_MIGRATE = {"contenttypes.contenttype", "auth.permission"}
-# The objects of uploads that are under way are not kept, so their rows are not either.
+# Objects of uploads that are under way are not kept, and neither are their rows.
 _KEPT = [Attachment.Status.READY, Attachment.Status.REJECTED, Attachment.Status.INFECTED]
 
 
@@ -39,11 +39,11 @@ class RowDump:
     objects: int
     """Ready attachments."""
     size_bytes: int
-    """Of their objects."""
+    """The bytes of their objects."""
 
 
 def list_models() -> list[type[Model]]:
-    """The models of a snapshot: after those that they depend on, ``Attachment`` last."""
+    """The models of a snapshot, each after those that it depends on, ``Attachment`` last."""
     seen: set[type[Model]] = set()
     found: list[type[Model]] = []
 
@@ -65,7 +65,7 @@ def list_models() -> list[type[Model]]:
 
 @contextmanager
 def dump_rows() -> Iterator[RowDump]:
-    """Serialise all rows as they are at one moment. Needs a temporary file of that size."""
+    """Serialise all rows as they are at one moment, into a temporary file."""
     with storage.open_spool() as content:
         with _freeze_database():
             for model in list_models():
@@ -94,7 +94,7 @@ def is_ready(record: dict[str, Any]) -> bool:
 
 @contextmanager
 def _freeze_database() -> Iterator[None]:
-    """Every query sees the same moment; SQLite does so in any transaction."""
+    """Let every query see the same moment. On SQLite any transaction does so."""
     with transaction.atomic(durable=True):
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -103,14 +103,14 @@ def _freeze_database() -> Iterator[None]:
 
 
 class _Encoder(DjangoJSONEncoder):
-    """To the microsecond; Django's own cuts to milliseconds."""
+    """Writes times to the microsecond; Django's own encoder cuts them to milliseconds."""
 
     def default(self, o: Any) -> Any:
         return o.isoformat() if isinstance(o, date | time) else super().default(o)
 
 
 class _Serializer(jsonl.Serializer):
-    """Django's, but what stands in tables between two models is a row of that table."""
+    """As Django's, but rows of the table between two models are written as rows of that table."""
 
     _current: dict[str, Any]  # the fields of the row being written
 
@@ -124,11 +124,11 @@ class _Serializer(jsonl.Serializer):
         self._current[field.name] = value
 
     def handle_m2m_field(self, obj: Any, field: Any) -> None:
-        """Its table is dumped itself."""
+        """Write nothing: the table between the models is dumped itself."""
 
 
 def read_natural_keys(model: type[Model]) -> dict[Any, tuple[Any, ...]]:
-    """Of a whole table by primary key, in one query."""
+    """The natural keys of a whole table by primary key, in one query."""
     rows: Iterable[Any] = model._base_manager.select_related()
     return {row.pk: row.natural_key() for row in rows}
 

@@ -1,4 +1,4 @@
-"""Putting the rows of a snapshot back, in batches and raw: no signal, no query per row."""
+"""Put the rows of a snapshot back, in batches, without signals and without a query per row."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -37,7 +37,7 @@ WHERE last_id > coalesce(pg_sequence_last_value(sequence), 0)
 
 
 class Existing(Enum):
-    """What to do about rows and objects that are there already, and not the same."""
+    """What to do about rows and objects that are there already and are not the same."""
 
     REFUSE = "refuse"
     KEEP = "keep"
@@ -46,12 +46,15 @@ class Existing(Enum):
 
 @dataclass(kw_only=True)
 class RestoreCounts:
-    """What became of the rows of one table, or of the objects; in a preview, what would."""
+    """How many rows of a table, or how many objects, a restore created or found.
+
+    A preview counts what a restore would create or find.
+    """
 
     created: int = 0
     unchanged: int = 0
     different: int = 0
-    """There already, with other values or bytes: overwritten or kept, as was asked."""
+    """There already, with other values or bytes. The option says if they are overwritten."""
 
 
 def restore_rows(
@@ -59,7 +62,7 @@ def restore_rows(
 ) -> dict[str, RestoreCounts]:
     """Insert the rows that are missing; give the counts by model.
 
-    In one transaction: raises ``RowsDoNotFit`` or ``WouldOverwrite``, and then nothing has changed.
+    All in one transaction: if it raises ``RowsDoNotFit`` or ``WouldOverwrite``, nothing changes.
     """
     counts: dict[str, RestoreCounts] = {}
     try:
@@ -94,7 +97,7 @@ def _make_batches(records: Iterable[Record]) -> Iterator[tuple[str, list[Record]
 
 
 def _compare(model: type[Model], batch: list[Record]) -> tuple[list[Record], list[Record]]:
-    """The records whose row is missing, and those whose row is another."""
+    """The records whose row is missing, and those whose row has other values."""
     present = _read(model, pk__in=[record["pk"] for record in batch])
     rows = {str(row["pk"]): row for row in present}
     new = [record for record in batch if str(record["pk"]) not in rows]
@@ -107,7 +110,10 @@ def _compare(model: type[Model], batch: list[Record]) -> tuple[list[Record], lis
 
 
 def _drop_known_pairs(model: type[Model], new: list[Record]) -> list[Record]:
-    """Who left a group and came back has a row of another id, and of the same meaning."""
+    """Drop records whose pair is linked already by a row of another id.
+
+    A user who left a group and came back has such a row.
+    """
     source = next(iter(new[0]["fields"]))
     present = _read(model, **{f"{source}__in": [record["fields"][source] for record in new]})
     known = {json.dumps(row["fields"]) for row in present}
@@ -115,7 +121,7 @@ def _drop_known_pairs(model: type[Model], new: list[Record]) -> list[Record]:
 
 
 def _read(model: type[Model], **lookup: Any) -> Iterator[Record]:
-    """The rows that are there, serialised as in a snapshot."""
+    """The rows in the database, serialised as in a snapshot."""
     stream = StringIO()
     serialize_rows(model._base_manager.filter(**lookup).iterator(BATCH_SIZE), stream)
     stream.seek(0)
@@ -133,7 +139,7 @@ def _write_batch(
 
 
 def _write(model: type[Model], batch: list[Record], *, overwrite: bool) -> None:
-    """As ``bulk_create``, but raw: no field sets itself to now, and no file is looked for."""
+    """Insert as ``bulk_create`` does, but raw: no field changes its value, such as to now."""
     records = _resolve_natural_keys(model, batch)
     rows = [item.object for item in python.Deserializer(records)]
     fields = [field for field in model._meta.local_concrete_fields if not field.generated]
@@ -155,7 +161,7 @@ def _write(model: type[Model], batch: list[Record], *, overwrite: bool) -> None:
 
 
 def _resolve_natural_keys(model: type[Model], batch: list[Record]) -> list[Record]:
-    """With this database's ids in the place of natural keys. Raises ``LookupError``."""
+    """Replace natural keys by the ids of this database. Raises ``LookupError``."""
     ids = {
         field.name: _read_ids(field.remote_field.model)
         for field in model._meta.local_fields
@@ -177,9 +183,9 @@ def _find_ids(ids: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _advance_sequences(models: list[type[Model]]) -> None:
-    """The next id of each table comes after those that were inserted; SQLite sees to it itself.
+    """Let the next id of each table come after the inserted ones. SQLite does this by itself.
 
-    Django's ``sequence_reset_sql`` would set a sequence back as well: to ids that were deleted, or
+    Django's ``sequence_reset_sql`` could also set a sequence back: to ids that were deleted, or
     that another transaction has taken and not committed yet.
     """
     if connection.vendor != "postgresql":

@@ -3,9 +3,9 @@
     objects/<storage key>              each object once, for all the snapshots; never changed
     snapshots/<id>/rows.jsonl          the rows, in Django's serialisation
     snapshots/<id>/manifest.jsonl      the objects that they name, by attachment id
-    snapshots/<id>/snapshot.json       digests of the two; written last: without it, unfinished
+    snapshots/<id>/snapshot.json       digests of those two; written last: without it, unfinished
 
-Ids are moments in UTC: their order is that of time.
+Ids are moments in UTC, so that they sort by time.
 """
 
 import json
@@ -21,7 +21,7 @@ from attachments.backups.transfers import spool
 from attachments.errors import BackupDamaged, SnapshotNotFound
 
 FORMAT = 1
-# A backup that still runs is younger than this; what is older and unfinished was killed.
+# A backup that still runs is younger than this. An older unfinished one was killed.
 LONGEST_RUN = timedelta(days=2)
 _ID_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 
@@ -62,14 +62,14 @@ def list_snapshots(archive: storage.Archive) -> tuple[list[str], list[str]]:
     for snapshot_id in archive.list_directories("snapshots"):
         if archive.find_size(get_facts_name(snapshot_id)) is not None:
             finished.append(snapshot_id)
-        # Some stores go on listing what was deleted.
+        # Some stores still list directories whose files were deleted.
         elif archive.find_size(get_rows_name(snapshot_id)) is not None:
             unfinished.append(snapshot_id)
     return finished, unfinished
 
 
 def is_abandoned(snapshot_id: str, *, now: datetime) -> bool:
-    """Whether nobody can still be writing this unfinished snapshot."""
+    """Whether this unfinished snapshot is so old that no backup can still be writing it."""
     try:
         started_at = datetime.strptime(snapshot_id, _ID_FORMAT).replace(tzinfo=UTC)
     except ValueError:  # not ours
@@ -78,7 +78,7 @@ def is_abandoned(snapshot_id: str, *, now: datetime) -> bool:
 
 
 def delete_snapshot(archive: storage.Archive, snapshot_id: str) -> None:
-    """The marker first, so that a killed deletion leaves an unfinished snapshot."""
+    """Delete the marker first, so that a killed deletion leaves an unfinished snapshot."""
     for get_name in (get_facts_name, get_manifest_name, get_rows_name):
         archive.delete(get_name(snapshot_id))
 
@@ -86,7 +86,7 @@ def delete_snapshot(archive: storage.Archive, snapshot_id: str) -> None:
 def write_facts(archive: storage.Archive, snapshot: Snapshot) -> None:
     """Make the snapshot a finished one.
 
-    Raises ``BackupDamaged`` if another backup took this one for dead, and removed its rows.
+    Raises ``BackupDamaged`` if another backup took this one for abandoned and removed its rows.
     """
     if archive.find_size(get_rows_name(snapshot.id)) is None:
         raise BackupDamaged(name=get_rows_name(snapshot.id))
@@ -98,7 +98,7 @@ def write_facts(archive: storage.Archive, snapshot: Snapshot) -> None:
 
 
 class OpenSnapshot:
-    """A snapshot whose rows and manifest are at hand and are what was written."""
+    """A snapshot whose rows and manifest were fetched, and match their digests."""
 
     def __init__(self, facts: Snapshot, rows: IO[bytes], manifest: IO[bytes]) -> None:
         self.facts = facts
@@ -106,11 +106,11 @@ class OpenSnapshot:
         self._manifest = manifest
 
     def read_rows(self) -> Iterator[dict[str, Any]]:
-        """The serialised rows, those that others depend on first and attachments last."""
+        """The serialised rows: those that others depend on first, attachments last."""
         return read_lines(self._rows)
 
     def read_manifest(self) -> Iterator[ManifestEntry]:
-        """In the order of the attachments' ids."""
+        """The objects, in the order of their attachments' ids."""
         return read_manifest(self._manifest)
 
 
@@ -118,7 +118,7 @@ class OpenSnapshot:
 def open_snapshot(
     archive: storage.Archive, snapshot_id: str | None = None
 ) -> Iterator[OpenSnapshot]:
-    """The newest finished snapshot, or the named one. Fetches its rows and its manifest.
+    """Open the newest finished snapshot, or the named one. Fetches its rows and its manifest.
 
     Raises ``SnapshotNotFound``, ``BackupDamaged``, ``BackupUnavailable``.
     """
@@ -138,7 +138,7 @@ def open_snapshot(
 def open_manifest(
     archive: storage.Archive, snapshot_id: str | None = None
 ) -> Iterator[Iterator[ManifestEntry]]:
-    """As ``open_snapshot``, without the rows."""
+    """The manifest that ``open_snapshot`` would open, without the rows."""
     facts = _read_facts(archive, snapshot_id or _find_newest(archive))
     name = get_manifest_name(facts.id)
     with _fetch(archive, name, facts.manifest_sha256) as file:

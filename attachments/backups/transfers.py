@@ -1,4 +1,4 @@
-"""Moving files, each of them hashed before anybody gets it."""
+"""Moving files: each is hashed before anything is done with it."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -13,12 +13,12 @@ OnProgress = Callable[[int], None]
 
 
 def ignore_progress(size_bytes: int) -> None:
-    """For callers who show none."""
+    """For callers that show no progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spooled:
-    """A file at hand, in memory or on disk."""
+    """A file that was fetched, in memory or on disk."""
 
     content: IO[bytes]
     size_bytes: int
@@ -30,7 +30,7 @@ class Spooled:
 def spool(
     chunks: Iterable[bytes], *, on_progress: OnProgress = ignore_progress
 ) -> Iterator[Spooled]:
-    """Take all the chunks, and tell what they are."""
+    """Collect all the chunks in one file; count and hash them."""
     digest = hashlib.sha256()
     with storage.open_spool() as content:
         for chunk in chunks:
@@ -45,7 +45,7 @@ def spool(
 def measure(
     chunks: Iterable[bytes], *, on_progress: OnProgress = ignore_progress
 ) -> tuple[int, str]:
-    """Bytes and SHA-256 in hexadecimal; nothing is kept."""
+    """The number of bytes, and the SHA-256 in hexadecimal. The bytes are not kept."""
     digest, size_bytes = hashlib.sha256(), 0
     for chunk in chunks:
         digest.update(chunk)

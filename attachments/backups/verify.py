@@ -13,14 +13,14 @@ from attachments.storage.threads import run_in_order
 
 @dataclass(kw_only=True)
 class VerifyReport:
-    """What was read back."""
+    """What was read back, and what was wrong."""
 
     snapshot: str
     rows: int
     objects: int = 0
     size_bytes: int = 0
     left_out: int = 0
-    """Ready attachments whose object the backup did not find, or whose row went while it ran."""
+    """Ready attachments whose object the backup did not find, or that went while it ran."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -31,7 +31,7 @@ def verify_snapshot(
     jobs: int = JOBS,
     on_progress: OnProgress = ignore_progress,
 ) -> VerifyReport:
-    """Read each object of the snapshot; its rows and manifest were compared when it was opened.
+    """Read each object of the snapshot. Opening it has compared its rows and manifest already.
 
     Raises ``BackupUnavailable``.
     """

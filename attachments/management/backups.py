@@ -1,4 +1,4 @@
-"""What the commands of backups share: their arguments, verifying, and how they end."""
+"""What the commands for backups share: their arguments, verifying, and their exit status."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ EXIT_STATUSES = _(
 
 
 class BackupCommand(BaseCommand):
-    """A command about a place of backups; subclasses give ``run``."""
+    """A command that works on a place of backups. Subclasses define ``run``."""
 
     location: str
     """The name of the positional argument."""
@@ -56,7 +56,7 @@ class BackupCommand(BaseCommand):
             "--jobs",
             type=parse_count,
             default=backups.JOBS,
-            help=_("transfers at once (default: %(default)s)"),
+            help=_("how many files to transfer at once (default: %(default)s)"),
         )
         parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
@@ -75,7 +75,7 @@ class BackupCommand(BaseCommand):
             sys.exit(SOMETHING_IS_WRONG)
 
     def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[backups.Problem]:
-        """Do it, tell, and give what is wrong."""
+        """Do the work, print the result, and give the problems."""
         raise NotImplementedError
 
     def verify(self, archive: storage.Archive, options: dict[str, Any]) -> list[backups.Problem]:
@@ -101,7 +101,7 @@ class BackupCommand(BaseCommand):
                 [_("Rows"), report.rows],
                 [_("Objects"), report.objects],
                 [_("Missing or altered"), len(report.problems)],
-                [_("Attachments without an object in it"), report.left_out],
+                [_("Attachments without an object"), report.left_out],
             ]
             print_table(self.stdout, [_("What"), _("How many")], rows)
             self.print_snapshot(report.snapshot, report.size_bytes)

@@ -1,4 +1,4 @@
-"""What commands share: arguments, questions, progress bars, tables, and what stops them."""
+"""What commands share: arguments, questions, progress bars, tables, and ends at outages."""
 
 import argparse
 import re
@@ -29,12 +29,12 @@ from rich.table import Table
 from attachments.errors import StorageUnavailable
 
 COULD_NOT_RUN = 2
-"""The exit status; 1 is for what was found to be wrong."""
+"""The exit status of a command that could not work; 1 means that it found something wrong."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_duration(text: str) -> timedelta:
-    """``7d``, ``12h``, ``30m``, ``90s``, ``2w``; a number alone is of days. For argparse."""
+    """Read ``7d``, ``12h``, ``30m``, ``90s`` or ``2w``; a number alone is days. For argparse."""
     match = re.fullmatch(r"(\d{1,6})([smhdw]?)", text.strip())
     if not match:
         raise argparse.ArgumentTypeError(_("not a duration such as 7d, 12h or 30m: %s") % text)
@@ -42,7 +42,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_count(text: str) -> int:
-    """A whole number above zero. For argparse."""
+    """Read a whole number above zero. For argparse."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(_("not a whole number above zero: %s") % text)
     return int(text)
@@ -50,7 +50,7 @@ def parse_count(text: str) -> int:
 
 @contextmanager
 def stop_at_outages() -> Iterator[None]:
-    """A store or a database that does not answer ends the command: ``COULD_NOT_RUN``."""
+    """End the command with ``COULD_NOT_RUN`` if the store or the database does not answer."""
     try:
         yield
     except StorageUnavailable as error:
@@ -62,7 +62,7 @@ def stop_at_outages() -> Iterator[None]:
 
 
 def ask(question: str) -> None:
-    """Any answer but yes ends the command: ``COULD_NOT_RUN``."""
+    """End the command with ``COULD_NOT_RUN`` on any answer but yes."""
     if input(f"{question} [yes/no] ").strip().lower() != "yes":
         raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
 
@@ -71,7 +71,7 @@ def ask(question: str) -> None:
 def show_progress(
     description: str, *, total: int | None = None, is_bytes: bool = False, is_hidden: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, if that is a terminal; gives what moves it forward."""
+    """Show a progress bar if standard error is a terminal; give a function that moves it."""
     console = Console(stderr=True)
     amount: list[ProgressColumn] = (
         [DownloadColumn(binary_units=True), TransferSpeedColumn()]
@@ -90,7 +90,7 @@ def show_progress(
 def print_table(
     stdout: OutputWrapper, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
-    """A table for people; numbers stand right. Never narrower than its text in a pipe."""
+    """Print a table for people, with numbers to the right. In a pipe it cuts no text."""
     table = Table(*columns)
     for index, column in enumerate(table.columns):
         if rows and all(isinstance(row[index], int) for row in rows):

@@ -1,1 +1,1 @@
-"""Pure functions: what is accepted, and how it is spelled. No database, no store, no HTTP."""
+"""Pure functions that say what is accepted and how it is spelled. No database, store or HTTP."""

@@ -19,7 +19,7 @@ def clean_checksum(value: str) -> str:
 
 
 def to_hex(checksum: str) -> str:
-    """As ``sha256sum`` spells it."""
+    """Spell the digest as ``sha256sum`` does."""
     return base64.b64decode(checksum).hex()
 
 

@@ -1,8 +1,8 @@
-"""Whether bytes are of the type that was declared, judged by their first 16 KiB.
+"""Judge by the first 16 KiB of a file whether it is of its declared type.
 
 The ten default types have strict signatures of their own, because a general sniffer cannot tell
-Opus from Vorbis, M4A from MP4 or Matroska from WebM (docs/decisions/0003-sniffing.md). Any type
-that a host adds is left to puremagic.
+Opus from Vorbis, M4A from MP4 or Matroska from WebM (docs/decisions/0003-sniffing.md). puremagic
+judges the types that a host adds.
 """
 
 import re
@@ -25,17 +25,17 @@ _EXTENSIONS: dict[str, tuple[str, ...]] = {
     "application/pdf": (".pdf",),
 }
 
-# Types that browsers show without running anything in them. Everything else is downloaded.
+# Browsers show these types without running anything in them. All others are downloaded.
 _INLINE = frozenset(_EXTENSIONS)
 
 
 def is_inline(content_type: str) -> bool:
-    """Whether a browser may show it in place; if not, it is served as a download."""
+    """Whether a browser may show a file of this type. If not, it is served as a download."""
     return content_type in _INLINE
 
 
 def get_extensions(content_type: str) -> tuple[str, ...]:
-    """The usual extensions, the best first; empty for a type that is not a default one."""
+    """The usual extensions, the best first; none for a type that is not a default one."""
     return _EXTENSIONS.get(content_type, ())
 
 
@@ -77,7 +77,7 @@ def _is_mp4(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and bool(_MP4_BRANDS.match(head[8:12]))
 
 
-# Element 0x4282 with a length of four bytes, however many bytes spell that length.
+# Element 0x4282 with a length of 4. The length itself may take one to eight bytes.
 _WEBM_DOC_TYPE = re.compile(rb"\x42\x82(?:\x84|[\x01-\x40]\x00{0,6}\x04)webm")
 
 
@@ -102,7 +102,7 @@ _SAMPLE_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 
 
 
 def _has_mpeg_audio_frames(head: bytes) -> bool:
-    """A sync word alone is 11 bits, which chance also finds: a second frame must follow."""
+    """A second frame must follow: the 11 bits of a sync word may be there by chance."""
     length = _measure_mp3_frame(head)
     if length is None:
         return False
@@ -110,7 +110,7 @@ def _has_mpeg_audio_frames(head: bytes) -> bool:
 
 
 def _measure_mp3_frame(data: bytes) -> int | None:
-    """Give the bytes of the layer III frame that starts here, or None if none does."""
+    """Give the length in bytes of the layer III frame that starts here, or None if none does."""
     if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return None
     version, layer = data[1] >> 3 & 3, 4 - (data[1] >> 1 & 3)
@@ -156,9 +156,9 @@ _SIGNATURES: dict[str, Callable[[bytes], bool]] = {
 
 
 def _puremagic_agrees(head: bytes, content_type: str) -> bool:
-    """Whether the type is among those that the bytes may be.
+    """Whether puremagic has the type among those that fit these bytes.
 
-    Bytes without any signature pass as text alone, and only if they are text.
+    Bytes without a known signature can only be a text type, and only if they are text.
     """
     try:
         found = {match.mime_type for match in puremagic.magic_string(head)}

@@ -9,10 +9,10 @@ from django.utils.translation import gettext_lazy as _
 from attachments.errors import InvalidFilename
 
 MAX_FILENAME_LENGTH = 255
-# Short enough for any file system that a store keeps its keys on, whatever the prefix.
+# Short enough for any file system on which a store keeps its keys, with any prefix.
 MAX_SAFE_NAME_LENGTH = 100
 
-# Control characters, lone surrogates, and what breaks a line where names are listed or logged.
+# Control characters, lone surrogates, and characters that would break a line of a list or a log.
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
 # Embeddings, overrides and isolates make "exe.gpj" read as "jpg.exe". https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing
 _BIDI_OVERRIDES = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -25,8 +25,8 @@ _RESERVED = re.compile(
 def clean_filename(value: str) -> str:
     """Give the name in NFC without outer spaces, or raise ``InvalidFilename``.
 
-    Any language is welcome; path parts, control and bidi-override characters and reserved names
-    are not.
+    Names may be in any language. They must not have path parts, control characters or bidi
+    overrides, and must not be reserved names.
     """
     name = unicodedata.normalize("NFC", value).strip()
     reason = None
@@ -50,8 +50,8 @@ def clean_filename(value: str) -> str:
 def make_safe_name(filename: str, *, extensions: tuple[str, ...]) -> str:
     """Spell a cleaned filename in ASCII for a key, ending in one of the type's extensions.
 
-    A name's own extension stays if the verified type has it; otherwise the first is used, so that
-    nothing that guesses a type by its extension guesses another than the verified one.
+    The name keeps its own extension if that is one of the type's; otherwise it gets the first of
+    them. So a program that guesses the type by the extension finds the verified one.
     """
     path = PurePosixPath(filename)
     suffix = path.suffix.lower()

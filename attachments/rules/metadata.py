@@ -1,4 +1,4 @@
-"""What a client may say about its file in its own words."""
+"""The metadata that a client gives its file: any JSON object of its own."""
 
 import json
 import re
@@ -9,12 +9,13 @@ from django.utils.translation import gettext_lazy as _
 from attachments.errors import InvalidMetadata
 
 MAX_METADATA_BYTES = 8 * 1024  # the contract: at most 8 KiB as JSON in UTF-8
-# U+0000, which PostgreSQL's jsonb cannot hold, as JSON spells it: not a backslash before "u0000".
+# How JSON spells U+0000, which PostgreSQL's jsonb cannot hold. An escaped backslash before "u0000"
+# does not count.
 _NULL_CHARACTER = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def clean_metadata(value: Any) -> dict[str, Any]:
-    """Give a JSON object that every database stores, or raise ``InvalidMetadata``."""
+    """Give a JSON object that every database can store, or raise ``InvalidMetadata``."""
     if not isinstance(value, dict):
         raise InvalidMetadata(attr="metadata", reason=_("it must be a JSON object."))
     try:

@@ -1,4 +1,4 @@
-"""The rules and their order. Keyword-only functions; every store call outside transactions."""
+"""The rules and their order. Functions take keywords, and call the store outside transactions."""
 
 from attachments.services.access import (
     delete_attachment,

@@ -1,4 +1,4 @@
-"""What users do with attachments that are there: see, link, download, delete."""
+"""What users do with existing attachments: see, link, download, delete."""
 
 from collections.abc import Collection
 from typing import Any
@@ -20,8 +20,8 @@ from attachments.policy import User, get_access_policy
 
 
 def get_attachment(*, attachment_id: UUID, user: User) -> Attachment:
-    """One attachment that ``user`` may see; raises ``NotFound``."""
-    # The usual case first: the SQL of the host's policy costs more than all the rest of a request.
+    """An attachment that ``user`` may see; raises ``NotFound``."""
+    # Try the usual case first: the SQL of the host's policy costs more than the rest of a request.
     attachment = Attachment.objects.find(attachment_id)
     if attachment is not None and attachment.user_id == user.pk:
         return attachment
@@ -32,7 +32,7 @@ def get_attachment(*, attachment_id: UUID, user: User) -> Attachment:
 
 
 def get_download_url(attachment: Attachment) -> str | None:
-    """A link that works now, or None until the attachment is ready. No call to the store."""
+    """A link that works now, or None until the attachment is ready. Does not call the store."""
     if not attachment.is_ready:
         return None
     if conf.cdn_url:
@@ -43,17 +43,18 @@ def get_download_url(attachment: Attachment) -> str | None:
 
 
 def check_linkable(*, message_id: Any, user: User) -> None:
-    """Raise ``NotFound`` unless ``user`` may hang his attachments on this message."""
+    """Raise ``NotFound`` unless ``user`` may hang their attachments on this message."""
     if not get_access_policy().linkable_messages(user).filter(pk=message_id).exists():
         raise NotFound(attr="message_id")
 
 
 def link_attachments(*, attachment_ids: Collection[UUID], message: Model, user: User) -> None:
-    """Hang ready attachments of ``user`` on ``message``: all of them, or an error for the first.
+    """Hang ready attachments of ``user`` on ``message``.
 
-    For the host to call in the transaction that makes the message; it answers for the user's
-    right to write there. Linked once, an attachment stays. Raises ``NotFound``,
-    ``AttachmentNotReady``, ``AlreadyLinked``; the caller's transaction then rolls back.
+    The host calls this in the transaction that makes the message, and has checked that the user may
+    write it. An attachment that was linked stays with its message. If one of them cannot be linked,
+    raises ``NotFound``, ``AttachmentNotReady`` or ``AlreadyLinked``, and the caller's transaction
+    rolls back.
     """
     ids = set(attachment_ids)
     mine = Attachment.objects.filter(pk__in=ids, user_id=user.pk)
@@ -72,7 +73,7 @@ def link_attachments(*, attachment_ids: Collection[UUID], message: Model, user: 
 
 
 def delete_attachment(*, attachment_id: UUID, user: User) -> None:
-    """Delete the row; its objects go after the commit. Raises ``NotFound``, ``NotYours``."""
+    """Delete the row, and its objects after the commit. Raises ``NotFound``, ``NotYours``."""
     attachment = get_attachment(attachment_id=attachment_id, user=user)
     if attachment.user_id != user.pk and not getattr(user, "is_staff", False):
         raise NotYours

@@ -1,4 +1,4 @@
-"""What staff do to many attachments at once, in a number of queries that does not grow."""
+"""What staff do to many attachments at once. The number of queries does not grow with them."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from attachments.services.deletions import (
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """How much some attachments are."""
+    """How many attachments there are, and how much space they take."""
 
     row_count: int
     object_count: int
@@ -26,7 +26,7 @@ class Extent:
 
 
 def measure_attachments(rows: QuerySet[Attachment]) -> Extent:
-    """Count rows, objects and bytes, in the database."""
+    """Let the database count rows, objects and bytes."""
     kept = Q(status__in=[Attachment.Status.READY, Attachment.Status.SCANNING])
     found = rows.order_by().aggregate(
         rows=Count("pk"), objects=Count("pk", filter=kept), size=Sum("size_bytes", filter=kept)
@@ -37,10 +37,10 @@ def measure_attachments(rows: QuerySet[Attachment]) -> Extent:
 
 
 def delete_attachments(rows: QuerySet[Attachment]) -> int:
-    """Delete all ``rows`` in one statement, without loading them; give how many went.
+    """Delete all ``rows`` in one statement, without loading them; give their number.
 
-    The database notes their objects, which go after the commit: the first ten thousand at once,
-    the rest with the next purge.
+    The database notes their objects. The first ten thousand of these are deleted right after the
+    commit, the rest by the next purge.
     """
     doomed = Attachment.objects.filter(pk__in=rows.order_by().values("pk"))
     with transaction.atomic(using=doomed.db):
@@ -51,10 +51,10 @@ def delete_attachments(rows: QuerySet[Attachment]) -> int:
 
 
 def retry_deletions(notes: QuerySet[ObjectDeletion]) -> int:
-    """Carry out these notes now, whatever time they were put off to; give how many objects went.
+    """Carry out these notes now, even if they were put off; give the number of deleted objects.
 
-    A note that was never tried keeps its time: a confirm may own the object until then. Raises
-    ``StorageUnavailable``.
+    A note that was never tried keeps its time, because a confirm may own the object until then.
+    Raises ``StorageUnavailable``.
     """
     ObjectDeletion.objects.filter(pk__in=notes.order_by().values("pk"), attempts__gt=0).update(
         due_at=Now()

@@ -1,4 +1,4 @@
-"""What may be wrong with one row or one object, and asking the store about it."""
+"""What may be wrong with one row or one object, and the questions to the store that find it."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,9 +24,9 @@ class Finding:
     kind: FindingKind
     key: str
     attachment_id: UUID | None = None
-    """Of the row; None if no row knows the object."""
+    """The row's id; None if no row knows the object."""
     size_bytes: int | None = None
-    """Of the object; None if it is missing."""
+    """The object's size; None if it is missing."""
     expected: int | str | None = None
     """What the row says: bytes, or a SHA-256 in base64."""
     found: int | str | None = None
@@ -34,7 +34,7 @@ class Finding:
 
 
 class ReadyRow(NamedTuple):
-    """What a ready row says of its object."""
+    """What a ready row says about its object."""
 
     pk: UUID
     key: str

@@ -1,7 +1,8 @@
 """Purge: rows that nothing needs any more, then objects that no row needs.
 
-Rows go first, in batches that several runs share; the database notes their objects, and the notes
-are carried out after each commit. So a run may be killed anywhere: what it left, the next one does.
+Rows are deleted first, in batches that several runs share. The database notes their objects, and
+the notes are carried out after each commit. So a run may be killed anywhere: the next one does the
+rest.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,9 +26,9 @@ from attachments.storage.threads import run_in_order
 BATCH_SIZE = 1000
 MAX_BATCH_SIZE = 10_000  # PostgreSQL takes 65535 parameters in a statement
 WORKERS = 3
-# A client that lost our answer may still confirm, and an Idempotency-Key is good, for a day.
+# A client that lost our answer may still confirm for a day, and an Idempotency-Key is kept as long.
 STALE_GRACE = timedelta(days=1)
-# A POST that began in the last second of its form may take long to land.
+# A POST that began in the last second of its form may take long to arrive.
 LATE_GRACE = timedelta(hours=1)
 # No copy takes so long.
 COPY_GRACE = timedelta(days=1)
@@ -38,7 +39,7 @@ class PurgeReport:
     """What a purge removed, or would remove."""
 
     expired: int = 0
-    """Attachments beyond retention."""
+    """Attachments older than ``RETENTION_DAYS``."""
     orphans: int = 0
     """Ready attachments on no message."""
     stale: int = 0
@@ -46,7 +47,7 @@ class PurgeReport:
     refused: int = 0
     """Rejected and infected uploads."""
     size_bytes: int = 0
-    """The bytes of them all, as far as known."""
+    """The bytes of all these, as far as they are known."""
     processed: int = 0
     """Attachments that waited for a worker."""
     swept: int = 0
@@ -89,10 +90,10 @@ def purge_attachments(
 ) -> PurgeReport:
     """Remove what nothing needs, do what waits for a worker, and carry out every note that is due.
 
-    Orphans and refused uploads are kept for ``older_than``, by default ``ORPHAN_DAYS``; ``limit``
-    bounds the rows that go; a batch has at most ``MAX_BATCH_SIZE`` rows, and ``on_progress`` is
-    told of each. What is being linked or confirmed at this moment is left alone. Raises
-    ``StorageUnavailable``: then a later run does the rest.
+    Orphans and refused uploads are kept for ``older_than``, by default ``ORPHAN_DAYS``. ``limit``
+    is the largest number of rows to remove. A batch has at most ``MAX_BATCH_SIZE`` rows; after
+    each, ``on_progress`` is called with their number. What is being linked or confirmed at this
+    moment is left alone. Raises ``StorageUnavailable``: then a later run does the rest.
     """
     storage.ping_bucket()
     carry_out_deletions()
@@ -112,7 +113,7 @@ def purge_attachments(
 
 
 def _find_purgeable(older_than: timedelta | None) -> dict[str, AttachmentQuerySet]:
-    """The rows of each kind, no row in two, each in the order of the index that serves it."""
+    """The rows of each kind, in the order of the index that serves it. No row is of two kinds."""
     now = timezone.now()
     kept_from = now - (conf.orphan_age if older_than is None else older_than)
     rows = Attachment.objects.unleased()
@@ -130,9 +131,9 @@ def _find_purgeable(older_than: timedelta | None) -> dict[str, AttachmentQuerySe
 def _delete_in_batches(
     rows: AttachmentQuerySet, *, batch_size: int, limit: int | None
 ) -> Iterator[list[int | None]]:
-    """Delete ``rows``; give the sizes of each batch.
+    """Delete ``rows`` in batches; give the sizes of the files of each batch.
 
-    A batch waits for the database, then for the store: several at once keep both busy. After an
+    A batch waits for the database, then for the store, so several at once keep both busy. After an
     empty batch no other begins.
     """
     workers = WORKERS if connection.features.has_select_for_update_skip_locked else 1
@@ -147,7 +148,7 @@ def _delete_in_batches(
 
 
 def _split(limit: int | None, batch_size: int) -> Iterator[int]:
-    """The sizes of batches that make up ``limit``; without one, batches for ever."""
+    """The sizes of batches that add up to ``limit``; without a limit, batches for ever."""
     if limit is None:
         yield from repeat(batch_size)
     else:
@@ -155,14 +156,14 @@ def _split(limit: int | None, batch_size: int) -> Iterator[int]:
 
 
 def _delete_batch(rows: AttachmentQuerySet, count: int) -> list[int | None]:
-    """Delete up to ``count`` rows that nobody else holds, and then their objects."""
+    """Delete up to ``count`` rows that no other transaction has locked, then their objects."""
     try:
         with transaction.atomic():
             sizes = dict(
                 rows.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
             )
             Attachment.objects.filter(pk__in=sizes).delete()
-        carry_out_deletions()  # none are left, unless the store failed after the commit
+        carry_out_deletions()  # no notes are left, unless the store failed after the commit
     finally:
         connection.close()  # this thread's own
     return list(sizes.values())
@@ -177,7 +178,7 @@ def _abort_forgotten_copies() -> None:
 
 
 def _find_unneeded_objects() -> Iterator[set[str]]:
-    """Keys under pending/ whose form is long over and whose upload nobody can confirm any more."""
+    """Keys under pending/ whose form expired long ago and whose upload cannot be confirmed."""
     cutoff = timezone.now() - conf.upload_expires_in - LATE_GRACE
     late = (item.key for item in storage.list_objects("pending/") if item.modified_at < cutoff)
     while keys := set(islice(late, storage.MAX_DELETE)):
@@ -186,7 +187,7 @@ def _find_unneeded_objects() -> Iterator[set[str]]:
 
 
 def _find_needed(keys: Iterable[str]) -> set[str]:
-    """Those of uploads that may still be confirmed."""
+    """The keys of uploads that may still be confirmed."""
     ids = {pk for key in keys if (pk := _parse_id(key))}
     unconfirmed = Attachment.objects.unconfirmed().filter(pk__in=ids)
     return {f"pending/{pk}" for pk in unconfirmed.values_list("pk", flat=True)}

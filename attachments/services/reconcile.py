@@ -1,8 +1,9 @@
-"""Reconcile: where rows and objects disagree, found in one pass over both.
+"""Reconcile: find where rows and objects disagree, in one pass over both.
 
-Rows come in the order of their ids and objects in the order of their keys, which begin with the
-ids: one merge, a page or two of each in memory. Both change meanwhile, so what looks wrong in the
-merge is a suspect only: the store and the database are asked again before it is called a finding.
+Rows come in the order of their ids, and objects in the order of their keys, which begin with the
+ids. So one merge compares them, with a page or two of each in memory. Both change meanwhile: what
+looks wrong in the merge is only a suspect, and becomes a finding when the store and the database
+were asked again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,8 +30,8 @@ from attachments.services.findings import (
 )
 from attachments.storage.threads import read_ahead, run_in_order
 
-# An object is named by its row before it is made: no unknown object is young, but for clocks that
-# differ and a POST that lands late.
+# A row names its object before the object is made, so a young object is not unknown, unless clocks
+# differ or a POST arrives late.
 RECONCILE_GRACE = timedelta(hours=1)
 BATCH_SIZE = 1000
 THREADS = 16
@@ -41,16 +42,16 @@ T = TypeVar("T")
 
 @dataclass(kw_only=True)
 class ReconcileReport:
-    """How much was compared and what came of it."""
+    """How much was compared, what was found, and what was done about it."""
 
     rows: int = 0
-    """Ready rows; the others need not have an object yet, or any more."""
+    """Ready rows. The others need no object yet, or no longer have one."""
     objects: int = 0
     findings: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
     waiting: int = 0
-    """Objects without a row that a note says to delete: no disagreement."""
+    """Objects without a row, but with a note to delete them. They are no findings."""
     without_checksum: int = 0
-    """Objects that could not be checked, as their rows have no SHA-256."""
+    """Objects that could not be checked, because their rows have no SHA-256."""
     deleted: int = 0
     marked: int = 0
 
@@ -75,17 +76,18 @@ def reconcile_storage(
 ) -> ReconcileReport:
     """Compare every ready row with its object and every object with the rows; act if told to.
 
-    Objects younger than ``grace`` are not called unknown; ``with_checksums`` asks the store for
-    each SHA-256; ``delete_unknown`` deletes unknown objects, through notes; ``mark_missing``
-    rejects rows whose object is missing. ``on_finding`` is told of each finding, ``on_progress`` of
-    the rows that are done. Raises ``StorageUnavailable``: what was mended until then stays so.
+    Objects younger than ``grace`` are not called unknown. ``with_checksums`` asks the store for
+    each SHA-256. ``delete_unknown`` deletes unknown objects, through notes. ``mark_missing``
+    rejects rows whose object is missing. ``on_finding`` is called with each finding,
+    ``on_progress`` with the number of rows just compared. Raises ``StorageUnavailable``: what was
+    mended until then stays mended.
     """
     report = ReconcileReport()
     old = timezone.now() - grace
     search = _Search(report=report, with_checksums=with_checksums)
     for findings in chain(
         search.compare_published(old=old, on_progress=on_progress),
-        # A form that is still good may bring an object at any moment.
+        # While a form works, it may bring an object at any moment.
         search.look_for_strays("pending/", old=old - conf.upload_expires_in),
         search.look_for_strays("quarantine/", old=old - conf.upload_expires_in),
     ):
@@ -101,7 +103,7 @@ def reconcile_storage(
 
 @dataclass(frozen=True, kw_only=True)
 class _Search:
-    """Gives findings in batches; the caller acts on each before the next is looked for."""
+    """Gives findings in batches. The caller acts on each batch before the next is looked for."""
 
     report: ReconcileReport
     with_checksums: bool
@@ -131,7 +133,7 @@ class _Search:
             yield self._judge_strays([item for item in items if item.modified_at < old])
 
     def _list_pages(self, prefix: str) -> Iterator[list[storage.ListedObject]]:
-        """The objects under a prefix; the store makes the next page while one is worked on."""
+        """Pages of objects under a prefix. The next is fetched while one is worked on."""
         return read_ahead(_split(storage.list_objects(prefix)))
 
     def _compare_checksums(
@@ -146,9 +148,10 @@ class _Search:
         return self._ask(compare_checksum, known)
 
     def _judge_strays(self, items: list[storage.ListedObject]) -> list[Finding]:
-        """Those that no row knows, that no note waits for, and that are still there.
+        """Those that no row knows, that have no note, and that are still there.
 
-        In this order: a row that goes leaves a note, and a note that goes leaves no object.
+        The order of the three questions matters: a deleted row leaves a note, and a note that was
+        carried out leaves no object.
         """
         if not items:
             return []
@@ -161,13 +164,13 @@ class _Search:
         return self._ask(find_stray, sorted(keys - noted))
 
     def _ask(self, judge: Callable[[T], Finding | None], things: list[T]) -> list[Finding]:
-        """What the store says of single objects, in threads. The database is asked in batches."""
+        """Ask the store about single objects, in threads. The database is asked in batches."""
         findings = run_in_order(judge, things, threads=THREADS)
         return [finding for finding in findings if finding]
 
 
 def _read_rows() -> Iterator[ReadyRow]:
-    """All ready rows by id, each batch by a query of its own: no snapshot is held open."""
+    """All ready rows by id. Each batch has a query of its own, so that no snapshot stays open."""
     rows = (
         Attachment.objects.ready()
         .order_by("pk")
@@ -202,7 +205,7 @@ def _split(things: Iterator[T]) -> Iterator[list[T]]:
 
 
 def _drop_gone_rows(findings: list[Finding]) -> list[Finding]:
-    """Without rows that were deleted since they were read, which took their objects along."""
+    """Drop the findings of rows that were deleted meanwhile, together with their objects."""
     if not findings:
         return []
     rows = Attachment.objects.ready().filter(pk__in=[item.attachment_id for item in findings])
@@ -211,7 +214,7 @@ def _drop_gone_rows(findings: list[Finding]) -> list[Finding]:
 
 
 def _find_named_by_rows(keys: Iterable[str]) -> set[str]:
-    """Those of ``keys`` that a row names, whatever its status, or that its upload may pass by."""
+    """The keys of all rows whose id stands in ``keys``: the row's own, and those of its upload."""
     ids = {pk for key in keys if (pk := _parse_id(key))}
     rows = Attachment.objects.filter(pk__in=ids).values_list("pk", "storage_key")
     return {key for pk, name in rows for key in (name, f"pending/{pk}", f"quarantine/{pk}")}
@@ -225,10 +228,10 @@ def _parse_id(key: str) -> UUID | None:
 
 
 def _delete_unknown(findings: list[Finding]) -> int:
-    """Delete the objects that no row knows; what the store refuses waits in its note.
+    """Delete the objects that no row knows. What the store refuses to delete keeps its note.
 
-    A key that is too long for a note, or that cannot be named to the store, is none of ours and
-    left to people.
+    Keys that are too long for a note, or that ``DeleteObjects`` cannot name, are left to people:
+    this app makes no such keys.
     """
     unknown = [item.key for item in findings if item.kind == FindingKind.UNKNOWN_OBJECT]
     keys = [key for key in unknown if len(key) <= MAX_KEY_LENGTH and storage.can_delete(key)]

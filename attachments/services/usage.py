@@ -1,4 +1,4 @@
-"""What the files take: by day, type and owner, and what waits to go. Counted in the database."""
+"""How much space the files take, by day, type and owner, and what waits to be deleted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _BYTES = Sum("size_bytes", default=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Amount:
-    """So many files, and the bytes of them all."""
+    """A number of files, and their bytes."""
 
     files: int = 0
     size_bytes: int = 0
@@ -30,7 +30,7 @@ class Amount:
         return Amount(files=self.files + other.files, size_bytes=self.size_bytes + other.size_bytes)
 
     def without(self, other: "Amount") -> "Amount":
-        """What is left; not below zero, as the two may be counted a moment apart."""
+        """The difference, but not below zero: the two may have been counted a moment apart."""
         return Amount(
             files=max(self.files - other.files, 0),
             size_bytes=max(self.size_bytes - other.size_bytes, 0),
@@ -40,7 +40,7 @@ class Amount:
 @dataclass(frozen=True, kw_only=True)
 class Owners:
     top: Sequence[tuple[AbstractBaseUser, Amount]]
-    """Whose ready files take the most bytes, the most first."""
+    """The owners whose ready files take the most bytes, in that order."""
     others: int
     """How many more users own a ready file."""
     of_others: Amount
@@ -52,31 +52,31 @@ class Orphans:
 
     amount: Amount
     overdue: Amount
-    """Those past ORPHAN_DAYS, which the next purge takes."""
+    """Those older than ``ORPHAN_DAYS``, which the next purge removes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingDeletions:
-    """Objects whose rows are gone, and which the store still has."""
+    """Objects that no row needs any more, and that the store still has."""
 
     objects: int
     attempted: int
-    """Those that a run has tried to delete, or does so now."""
+    """Those that a run has tried to delete, or is deleting now."""
     oldest_at: datetime | None
     last_error: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What there is. All but ``by_status`` is of ready files, which the store serves."""
+    """All figures. Except for ``by_status``, they count ready files, which the store serves."""
 
     ready: Amount
     by_status: dict[str, Amount]
-    """Bytes of what is not ready are as declared."""
+    """For files that are not ready, the declared bytes."""
     by_type: dict[str, Amount]
     """By content type, the most bytes first."""
     by_day: dict[date, Amount]
-    """By the day in the current time zone: each day of the period, also those without files."""
+    """By day, in the current time zone. Days without files are in it too."""
     owners: Owners
     orphans: Orphans
     largest: list[Attachment]
@@ -84,10 +84,10 @@ class Usage:
 
 
 def measure_usage(*, days: int) -> Usage:
-    """Count everything; ``by_day`` over the last ``days``, today among them.
+    """Count everything. ``by_day`` has the last ``days`` days, today included.
 
-    Eight queries at any size. Three read the whole table, as whatever counts it must: by status
-    and type, by owner, and for the largest.
+    This takes eight queries at any size. Three of them read the whole table: by status and type, by
+    owner, and for the largest.
     """
     by_status, by_type = _count_by_status_and_type()
     ready = by_status.get(Attachment.Status.READY, Amount())
@@ -104,7 +104,7 @@ def measure_usage(*, days: int) -> Usage:
 
 
 def _count_by_status_and_type() -> tuple[dict[str, Amount], dict[str, Amount]]:
-    """One pass gives both: there are few types, as they come from an allow-list."""
+    """Both in one pass: there are few types, because they come from an allow-list."""
     rows = (
         Attachment.objects.order_by()
         .values("status", "content_type")

@@ -1,4 +1,7 @@
-"""Where backups are kept: a directory, or another alias of STORAGES. Both are Django storages."""
+"""Where backups are kept: in a directory, or in another alias of STORAGES.
+
+Both are Django storages.
+"""
 
 import os
 import tempfile
@@ -24,7 +27,7 @@ from attachments.storage.client import ALIAS
 from attachments.storage.objects import CHUNK_BYTES
 
 ALIAS_PREFIX = "storage:"
-# Files up to this size pass through memory, larger ones through a temporary file.
+# Files up to this size stay in memory; larger ones go through a temporary file.
 SPOOL_BYTES = 2**18
 _UNFINISHED = ".unfinished"
 
@@ -34,7 +37,7 @@ class ArchiveFileNotFound(BackupUnavailable):
 
 
 class BackupDirectory(FileSystemStorage):
-    """Files that appear whole or not at all, and that their owner alone may read."""
+    """A directory whose files appear whole or not at all, and that only their owner may read."""
 
     def __init__(self, location: str) -> None:
         super().__init__(
@@ -54,7 +57,7 @@ class BackupDirectory(FileSystemStorage):
 
     def delete(self, name: str) -> None:
         super().delete(name)
-        with suppress(OSError):  # it is not empty
+        with suppress(OSError):  # the directory is not empty
             Path(self.path(name)).parent.rmdir()
 
 
@@ -72,11 +75,11 @@ class Archive:
 
     def __init__(self, backend: Storage) -> None:
         self._backend = backend
-        # Others may give another name to a file whose name is taken.
+        # Other storages may give the file another name if its name is taken.
         self._overwrites = isinstance(backend, BackupDirectory | S3Storage)
 
     def find_size(self, name: str) -> int | None:
-        """Bytes of the file, or None if there is none."""
+        """The size of the file in bytes, or None if there is none."""
         try:
             with _translate_errors():
                 return self._backend.size(name)
@@ -84,12 +87,12 @@ class Archive:
             return None
 
     def read(self, name: str) -> Iterator[bytes]:
-        """All bytes of the file, a chunk in memory at a time. Raises ``ArchiveFileNotFound``."""
+        """The file in chunks, one in memory at a time. Raises ``ArchiveFileNotFound``."""
         with _translate_errors(), self._backend.open(name) as file:
             yield from file.chunks(CHUNK_BYTES)
 
     def write(self, name: str, content: IO[bytes]) -> None:
-        """Write the file from its start, over what has this name."""
+        """Write all of the file. Replaces a file of the same name."""
         content.seek(0)
         with _translate_errors():
             if not self._overwrites and self._backend.exists(name):
@@ -99,12 +102,12 @@ class Archive:
                 self._backend.delete(saved_name)
 
     def delete(self, name: str) -> None:
-        """A missing file is no error."""
+        """Delete the file. If it is missing, that is no error."""
         with _translate_errors():
             self._backend.delete(name)
 
     def list_directories(self, name: str) -> list[str]:
-        """Names of what is below, in order; none if the directory is missing."""
+        """The names of the directories in this one, sorted; none if it is missing."""
         try:
             with _translate_errors():
                 directories, _ = self._backend.listdir(name)
@@ -113,12 +116,12 @@ class Archive:
             return []
 
     def flush(self) -> None:
-        """What was written outlives a power cut."""
+        """Make sure that what was written survives a power cut."""
         if isinstance(self._backend, FileSystemStorage) and hasattr(os, "sync"):
             os.sync()
 
     def remove_unfinished(self, *, before: datetime) -> None:
-        """Remove what killed backups left half-written."""
+        """Remove the parts of files that killed backups left."""
         if not isinstance(self._backend, BackupDirectory):
             return
         directory = Path(self._backend.path(_UNFINISHED))
@@ -129,9 +132,10 @@ class Archive:
 
 
 def open_archive(location: str) -> Archive:
-    """The archive at ``storage:ALIAS``, or in a directory. No call to it yet.
+    """The archive at ``storage:ALIAS``, or in a directory. Makes no call to it yet.
 
-    Raises ``BackupUnavailable`` for an alias that STORAGES does not have or that is backed up.
+    Raises ``BackupUnavailable`` for an alias that STORAGES does not have, and for the one that
+    holds the attachments themselves.
     """
     if not location.startswith(ALIAS_PREFIX):
         return Archive(BackupDirectory(location))
@@ -142,16 +146,16 @@ def open_archive(location: str) -> Archive:
     params: Any = settings.STORAGES[alias]
     backend = storages.create_storage(params)
     if isinstance(backend, S3Storage):
-        # Many files move at once: each of them in one thread, and not whole in memory.
+        # Many files move at once, so each takes one thread, and is never whole in memory.
         backend.file_overwrite = True
-        backend.bucket  # noqa: B018 (opened once here, not in each thread)
+        backend.bucket  # noqa: B018 (opens it once here, not in each thread)
         backend.max_memory_size = SPOOL_BYTES
         backend.transfer_config = TransferConfig(use_threads=False)
     return Archive(backend)
 
 
 def open_spool() -> IO[bytes]:
-    """A temporary file that is on disk only if it grows."""
+    """A temporary file that is kept in memory until it grows."""
     return tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)
 
 

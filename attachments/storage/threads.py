@@ -1,4 +1,4 @@
-"""Threads that wait for a store, so that many calls of it are under way at once."""
+"""Threads that wait for the store, so that many calls to it run at once."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,10 +20,10 @@ def run_in_order(
     threads: int,
     ahead: int = AHEAD,
 ) -> Iterator[Result]:
-    """The results in the order of the tasks, which are taken as they are needed: flat memory.
+    """Run ``function`` on each task in threads; give the results in the order of the tasks.
 
-    At most ``ahead`` tasks for each thread are taken before their result is asked for. The first
-    error ends it, once the tasks that already run are done.
+    Tasks are taken as they are needed, so that memory stays flat: at most ``ahead`` per thread are
+    taken before their results are. The first error ends it, after the tasks that run are done.
     """
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="store") as pool:
@@ -40,7 +40,7 @@ def run_in_order(
 
 
 def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items; a thread makes the next one while the caller works on one."""
+    """Give the same items. A thread makes the next one while the caller works on one."""
     source = iter(items)
     with ThreadPoolExecutor(1, thread_name_prefix="store") as pool:
         following = pool.submit(_take_one, source)

@@ -13,8 +13,9 @@ class Command(BackupCommand):
         [
             _(
                 "Back up the attachments, the rows that they depend on and their objects to DEST. "
-                "Copies only what is not there yet; a backup that was stopped goes on where it "
-                "was. The backup holds password hashes: keep it as secret as the database."
+                "Copies only what is not there yet, so that after a backup that was stopped, the "
+                "next one goes on from there. The backup holds password hashes: keep it as secret "
+                "as the database."
             ),
             EXIT_STATUSES,
         ]
@@ -27,7 +28,7 @@ class Command(BackupCommand):
             "--keep",
             type=parse_count,
             metavar="N",
-            help=_("remove all but the newest N snapshots, and objects that only those had"),
+            help=_("keep the newest N snapshots; remove the others, and the objects only in those"),
         )
 
     def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[backups.Problem]:

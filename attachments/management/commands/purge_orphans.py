@@ -18,16 +18,16 @@ from attachments.management.terminal import (
 
 class Command(BaseCommand):
     help = _(
-        "Remove attachments that hang on no message, uploads that were never confirmed, what was "
-        "refused and what is beyond retention; delete the objects that wait for it. Safe to run "
-        "at any time, several at once too; what a run leaves, the next one does."
+        "Remove attachments that hang on no message, uploads that were never confirmed, refused "
+        "uploads, and what is beyond retention. Delete the objects that wait to be deleted. Safe "
+        "to run at any time, also several at once: what one run leaves, the next one removes."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--older-than",
             type=parse_duration,
-            help=_("how long orphans are kept, as 7d or 12h (default: ORPHAN_DAYS)"),
+            help=_("how long orphans are kept, such as 7d or 12h (default: ORPHAN_DAYS)"),
         )
         parser.add_argument(
             "--batch-size",
@@ -35,8 +35,12 @@ class Command(BaseCommand):
             default=services.BATCH_SIZE,
             help=_("rows in one transaction, at most 10000 (default: %(default)s)"),
         )
-        parser.add_argument("--limit", type=parse_count, help=_("rows to remove at most"))
-        parser.add_argument("--dry-run", action="store_true", help=_("tell, and remove nothing"))
+        parser.add_argument("--limit", type=parse_count, help=_("remove at most this many rows"))
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help=_("show what would be removed, and remove nothing"),
+        )
         parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
     def handle(self, *args: Any, **options: Any) -> None:

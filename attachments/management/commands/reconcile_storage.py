@@ -25,8 +25,8 @@ from attachments.services import Finding, FindingKind, ReconcileReport
 class Command(BaseCommand):
     help = _(
         "Compare the rows with the objects in the store, both ways. Safe to run at any time. Exit "
-        "status: 0 if they agree, or do so now because everything found was mended; 1 if "
-        "something is wrong; 2 if the store or the database did not answer."
+        "status: 0 if they agree, or if everything that was wrong was mended; 1 if something is "
+        "wrong; 2 if the store or the database did not answer."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,14 +34,14 @@ class Command(BaseCommand):
             "--grace",
             type=parse_duration,
             default=services.RECONCILE_GRACE,
-            help=_("how old an object must be to be called unknown, as 1h or 2d (default: 1h)"),
+            help=_("how old an object must be to count as unknown, such as 1h or 2d (default: 1h)"),
         )
         parser.add_argument(
             "--checksums",
             action="store_true",
             help=_(
-                "compare each SHA-256 too: a call per object, and all bytes if the store keeps "
-                "no digests"
+                "compare each SHA-256 too: this takes a call per object, and reads all its bytes "
+                "if the store keeps no digests"
             ),
         )
         parser.add_argument(
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--mark-missing",
             action="store_true",
-            help=_("set rows whose object is missing to rejected, with the error object_missing"),
+            help=_("reject the rows whose object is missing, with the error object_missing"),
         )
         parser.add_argument(
             "--limit",
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--json",
             action="store_true",
-            help=_("print a line of JSON for each finding as it is found, then one of the summary"),
+            help=_("print a line of JSON for each finding at once, then one with the summary"),
         )
         parser.add_argument(
             "--no-input",
@@ -91,7 +91,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _confirm(self, options: dict[str, Any]) -> None:
-        """Ask who sits at a terminal: a wrong bucket or an old database makes everything wrong."""
+        """Ask, at a terminal: with a wrong bucket or an old database, everything looks wrong."""
         if not (options["interactive"] and sys.stdin.isatty()):
             return
         if options["delete_unknown"]:

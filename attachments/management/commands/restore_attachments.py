@@ -16,8 +16,8 @@ class Command(BackupCommand):
             _(
                 "Restore attachments, the rows that they depend on and their objects from SRC, "
                 "into a migrated database. What is there already and the same is left alone, so "
-                "that a restore that was stopped can be run again; anything else that is in its "
-                "place it tells, and refuses."
+                "that a restore that was stopped can be run again. If something there is "
+                "different, the command shows it and refuses."
             ),
             EXIT_STATUSES,
         ]
@@ -27,7 +27,7 @@ class Command(BackupCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--dry-run", action="store_true", help=_("tell what would be done, and do nothing")
+            "--dry-run", action="store_true", help=_("show what would be done, and do nothing")
         )
         existing = parser.add_mutually_exclusive_group()
         existing.add_argument(
@@ -36,14 +36,14 @@ class Command(BackupCommand):
             action="store_const",
             const=Existing.OVERWRITE,
             default=Existing.REFUSE,
-            help=_("replace rows and objects that are there and not the same"),
+            help=_("replace rows and objects that are different"),
         )
         existing.add_argument(
             "--keep-existing",
             dest="existing",
             action="store_const",
             const=Existing.KEEP,
-            help=_("leave them as they are, and restore what is missing"),
+            help=_("keep rows and objects that are different, and restore only what is missing"),
         )
         parser.add_argument(
             "--no-input",
@@ -83,12 +83,15 @@ class Command(BackupCommand):
         return report.problems
 
     def _confirm(self, preview: backups.RestoreReport, options: dict[str, Any]) -> None:
-        """Show what is in the way; raise ``WouldOverwrite`` if it must stay."""
+        """Show what is different. Raise ``WouldOverwrite`` if it may not be overwritten."""
         existing = options["existing"]
         if existing is Existing.REFUSE:
             self._tell(preview, options)
             if not options["json"]:
-                hint = _("--keep-existing restores only what is new; --overwrite replaces them.")
+                hint = _(
+                    "--keep-existing restores only what is new; "
+                    "--overwrite also replaces what is different."
+                )
                 self.stdout.write(hint)
             preview.refuse_different()
         if existing is Existing.OVERWRITE and options["interactive"] and sys.stdin.isatty():
@@ -115,7 +118,7 @@ class Command(BackupCommand):
         print_table(self.stdout, columns, rows)
         if report.left_out:
             self.stdout.write(
-                _("%s attachments left out, as the backup has no object of theirs.")
+                _("%s attachments were left out: the backup does not have their objects.")
                 % report.left_out
             )
         if options["dry_run"]:

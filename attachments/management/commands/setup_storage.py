@@ -26,7 +26,7 @@ STATES = {
 
 class Command(BaseCommand):
     help = _(
-        "Create the bucket if it is missing; bring policy, CORS and lifecycle to the settings."
+        "Create the bucket if it is missing; set policy, CORS and lifecycle as the settings say."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,7 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            # Programs read the same in every language.
+            # For programs the output is the same in every language.
             with translation.override("en" if options["json"] else translation.get_language()):
                 steps = storage.setup_bucket()
         except StorageUnavailable as error:
