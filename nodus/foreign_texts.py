@@ -1,12 +1,12 @@
-"""Texts of libraries that people read here, and that those do not have in Russian.
+"""Texts of libraries that people read here, but that the libraries do not have in Russian.
 
-Nothing imports this: it is for ``make messages`` to collect. tests/test_translations.py shows that
-the libraries still say so.
+No code uses them: ``make messages`` collects them for translation. tests/test_translations.py
+checks that the libraries still have these texts.
 """
 
 from django.utils.translation import gettext_noop, ngettext_lazy
 
-# Its Russian is named ru_RU, which Django does not read for ru.
+# simplejwt calls its Russian ru_RU, which Django does not read for ru.
 SIMPLEJWT = (
     gettext_noop("Authorization header must contain two space-delimited values"),
     gettext_noop("Given token not valid for any token type"),

@@ -1,4 +1,4 @@
-"""Who may read a message's attachments, and who may hang his own there: the participants."""
+"""The participants of a conversation may read its attachments, and hang their own on messages."""
 
 from django.db.models import QuerySet
 

@@ -1,6 +1,6 @@
-"""`python -m nodus.probe`: ask the server in this container for /health, as its HEALTHCHECK.
+"""`python -m nodus.probe`: the container's HEALTHCHECK, which asks its server for /health.
 
-curl is not in the image, and would not know a host name that DJANGO_ALLOWED_HOSTS lets in.
+curl is not in the image, and does not know a host name that DJANGO_ALLOWED_HOSTS accepts.
 """
 
 import os

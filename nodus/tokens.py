@@ -29,7 +29,7 @@ class TokenView(TokenObtainPairView):
 class RefreshView(TokenRefreshView):
     @extend_schema(
         summary=_("Get a fresh access token"),
-        description=_("A refresh token gives it."),
+        description=_("A refresh token gives a fresh access token."),
         responses={200: TokenRefreshSerializer, **describe_errors(also={400: ("required",)})},
     )
     def post(self, request: Request, *args: object, **kwargs: object) -> Response:

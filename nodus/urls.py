@@ -11,7 +11,7 @@ from nodus.tokens import RefreshView, TokenView
 
 @csrf_exempt
 def say_not_found(request: HttpRequest, path: str) -> JsonResponse:
-    """Clients of the API get JSON for addresses that do not exist, too, whatever DEBUG is."""
+    """Answer addresses of the API that do not exist in JSON too, whether DEBUG is on or off."""
     error = {"code": NotFound.code, "detail": NotFound().detail, "attr": None}
     return JsonResponse({"type": "client_error", "errors": [error]}, status=404)
 

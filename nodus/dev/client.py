@@ -1,4 +1,4 @@
-"""A REST client of nodus, as an application would write it: HTTP and nothing else."""
+"""A REST client of nodus, as an application would have it: it knows only the HTTP API."""
 
 import base64
 import json
@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import requests
 
-TIMEOUT_SECONDS = (5, 60)  # to connect, to wait for an answer
+TIMEOUT_SECONDS = (5, 60)  # for connecting, and for each answer
 
 
 class UnexpectedAnswer(Exception):
-    """The server did not answer as the contract has it."""
+    """The server did not answer as the contract says."""
 
     def __init__(self, response: requests.Response, *, expected: int) -> None:
         request = response.request
@@ -28,8 +28,8 @@ class UnexpectedAnswer(Exception):
 class FormBody:
     """The body of a presigned POST, read from the disk as it is sent.
 
-    Its length is known beforehand, as S3 wants it; ``on_progress`` hears how many bytes of the
-    file have gone.
+    Its length is known beforehand, because S3 asks for it. ``on_progress`` is called with the
+    number of bytes of the file that were sent.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FormBody:
         boundary = uuid4().hex
         part = f"--{boundary}\r\nContent-Disposition: form-data; name="
         head = "".join(f'{part}"{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
-        head += f'{part}"file"; filename="file"\r\n\r\n'  # S3 ignores what comes after the file
+        head += f'{part}"file"; filename="file"\r\n\r\n'  # the last: S3 ignores fields after it
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._head, self._tail = head.encode(), f"\r\n--{boundary}--\r\n".encode()
         self._path, self._on_progress = path, on_progress
@@ -48,7 +48,7 @@ class FormBody:
         return len(self._head) + self._path.stat().st_size + len(self._tail)
 
     def read(self, size: int = -1) -> bytes:
-        """The next chunk, however large ``size`` is; empty at the end."""
+        """The next chunk, whatever ``size`` is; empty at the end."""
         return next(self._chunks, b"")
 
     def _read_parts(self) -> Iterator[bytes]:
@@ -63,7 +63,7 @@ class FormBody:
 
 
 class Client:
-    """One user's session. What the contract does not expect raises ``UnexpectedAnswer``."""
+    """The session of one user. Raises ``UnexpectedAnswer`` for what the contract does not say."""
 
     def __init__(self, base_url: str, *, on_wait: Callable[[int], None] = lambda seconds: None):
         self.base_url = base_url.rstrip("/")
@@ -74,16 +74,15 @@ class Client:
         body = {"username": username, "password": password}
         token = self.call("POST", "/auth/token", json=body).json()["access"]
         self._session.headers["Authorization"] = f"Bearer {token}"
-        claims = token.split(".")[
-            1
-        ]  # they tell whose it is; the signature is the server's to check
+        # The claims name the user. Only the server can check the signature.
+        claims = token.split(".")[1]
         padded = claims + "=" * (-len(claims) % 4)
         self.user_id = int(json.loads(base64.urlsafe_b64decode(padded))["user_id"])
 
     def call(
         self, method: str, path: str, *, expected: int = HTTPStatus.OK, **options: Any
     ) -> requests.Response:
-        """Call the API; wait as long as it asks when it is called too often."""
+        """Call the API. If that was too often, wait as long as the answer says, and call again."""
         while True:
             response = self._session.request(
                 method,
@@ -126,7 +125,7 @@ def post_file(
     on_progress: Callable[[int], None] = lambda sent: None,
     expected: int = HTTPStatus.NO_CONTENT,
 ) -> requests.Response:
-    """Put the file into the store: past the API, with the form alone."""
+    """Post the file straight to the store, with the form alone."""
     body = FormBody(fields=ticket["fields"], path=path, on_progress=on_progress)
     headers = {"Content-Type": body.content_type}
     response = requests.post(ticket["url"], data=body, headers=headers, timeout=TIMEOUT_SECONDS)

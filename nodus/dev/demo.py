@@ -1,4 +1,4 @@
-"""`make demo`: a REST client in a terminal shows the whole round, and checks each step of it."""
+"""`make demo`: a REST client in a terminal shows the whole round, and checks each step."""
 
 import argparse
 import base64
@@ -125,7 +125,7 @@ class Demo:
         ]
 
     def _upload(self, uploads: list[Upload]) -> None:
-        """All at the same table, which moves if it is looked at."""
+        """Show all uploads in one table, which is redrawn if this is a terminal."""
         with Live(
             get_renderable=lambda: self._draw(uploads),
             console=self._console,
@@ -186,7 +186,7 @@ class Demo:
         self._say("… and by its stable address, /download", "302, the same")
 
     def _refuse(self, uploads: list[Upload]) -> None:
-        """As Bob: Alice's presigns of this minute are used up."""
+        """Bob does this, because Alice has used up her presigns of this minute."""
         picture, other = (
             next(upload for upload in uploads if upload.content_type == content_type)
             for content_type in ("image/jpeg", "image/png")
@@ -261,7 +261,7 @@ class Demo:
 
 
 def check_download(url: str, upload: Upload) -> None:
-    """The file comes from the store as it was sent: its bytes, its type, its name."""
+    """Check that the store serves the file as it was sent: its bytes, its type, its name."""
     with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response:
         if response.status_code != HTTPStatus.OK:
             raise UnexpectedAnswer(response, expected=HTTPStatus.OK)

@@ -1,5 +1,5 @@
-"""Whom `make run` makes and `make demo` plays, and where they meet."""
+"""The users that `make run` makes and `make demo` plays, and the port where they meet."""
 
-# Known to everybody: for this machine only, and for DJANGO_DEBUG alone.
+# Everybody knows these passwords: they are for this machine, and only while DJANGO_DEBUG is on.
 DEMO_USERS = {"alice": "alice-demo", "bob": "bob-demo", "admin": "admin-demo"}
 DEFAULT_PORT = 8000

@@ -1,4 +1,4 @@
-"""`make run`: everything that a first look needs, in one terminal."""
+"""`make run`: start everything that a first look needs, in one terminal."""
 
 import json
 import os
@@ -35,7 +35,7 @@ DATA_DIR = ROOT / ".data"
 DEFAULT_S3_PORT = 9000
 MAX_PORT = 65535
 START_TIMEOUT_SECONDS = 30
-# By which the processes that a killed run left are found.
+# By these arguments the processes that a killed run left are found.
 SERVER_NAME = f"--name=nodus of {DATA_DIR}"
 WORKER_NAME = f"--pythonpath={ROOT}"
 
@@ -62,7 +62,7 @@ def main() -> int:
         os.environ["BIND"] = f"127.0.0.1:{port}"
         server = _start(stack, "gunicorn", "-c", "python:nodus.gunicorn_conf", SERVER_NAME)
         _start(stack, "django", "db_worker", "--no-reload", WORKER_NAME)
-        stack.callback(_ignore_interrupts)  # from here on: what is being stopped gets stopped
+        stack.callback(_ignore_interrupts)  # a second Ctrl-C must not keep anything from stopping
         if not _wait(f"http://localhost:{port}/health", server):
             sys.exit("The server did not start; its log is above.")
         _print_welcome(port, token)
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def _read_env() -> None:
-    """The servers that .env names count too, and this machine is not reached by a proxy."""
+    """Read .env, which may name servers too. Take no proxy to reach this machine."""
     environ.Env.read_env(ROOT / ".env")
     others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     os.environ["no_proxy"] = ",".join(filter(None, [others, "localhost", "127.0.0.1"]))
@@ -92,7 +92,10 @@ def _describe_taken(name: str, port: int) -> str:
 
 
 def _start_services(stack: ExitStack, s3_port: int) -> None:
-    """Start what is not named, and name it: here, and in a file for `manage.py`."""
+    """Start the services that the environment does not name.
+
+    Their names go into the environment, and into a file for `manage.py`.
+    """
     print("Starting what it needs …", flush=True)
     try:
         variables, services = start_missing_services(data_dir=DATA_DIR, s3_port=s3_port)
@@ -122,7 +125,9 @@ def _prepare() -> str:
     from rest_framework_simplejwt.tokens import AccessToken
 
     if not settings.DEBUG:
-        sys.exit("DJANGO_DEBUG is off: `make run` is for development, all know its passwords.")
+        sys.exit(
+            "DJANGO_DEBUG is off: `make run` is for development, everybody knows its passwords."
+        )
     try:
         call_command("migrate", verbosity=0)
     except OperationalError as error:

@@ -1,4 +1,4 @@
-"""Tiny real files of every type that is allowed by default, made on the spot by ffmpeg."""
+"""Tiny real files of every type that is allowed by default. ffmpeg makes them when needed."""
 
 import subprocess
 from pathlib import Path
@@ -32,21 +32,21 @@ def make_samples(directory: Path) -> dict[str, Path]:
 
 
 def make_film(path: Path) -> Path:
-    """A second of noise as video/mp4, some 20 MB: enough to watch it being sent."""
+    """Make a second of noise as video/mp4: about 20 MB, enough to watch it being sent."""
     noise = "testsrc2=size=960x540:duration=1:rate=25,noise=alls=90:allf=t"
     quality = ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "8", "-pix_fmt", "yuv420p"]
     return make_media(path, "-f", "lavfi", "-i", noise, *quality)
 
 
 def make_media(path: Path, *recipe: str) -> Path:
-    """Let ffmpeg write ``path``, whose ending names the container."""
+    """Let ffmpeg write ``path``. Its ending names the container format."""
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     subprocess.run([ffmpeg, "-v", "error", "-y", *recipe, str(path)], check=True)
     return path
 
 
 def make_pdf(text: str) -> bytes:
-    """A page with a line of text, as ISO 32000 asks: objects, cross-reference table, trailer."""
+    """A page with a line of text, as ISO 32000 says: objects, cross-reference table, trailer."""
     content = f"BT /F1 24 Tf 72 720 Td ({text}) Tj ET".encode()
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",

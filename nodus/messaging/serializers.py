@@ -24,7 +24,7 @@ class ConversationSerializer(serializers.ModelSerializer):
         fields = ["id", "participants"]
 
     def validate_participants(self, ids: list[int]) -> list[int]:
-        """One query for them all; the caller always takes part."""
+        """Look all users up in one query. The caller always takes part."""
         wanted = {*ids, self.context["request"].user.pk}
         users = get_user_model()._default_manager.filter(pk__in=wanted, is_active=True)
         found = set(users.values_list("pk", flat=True))

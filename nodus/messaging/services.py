@@ -28,9 +28,9 @@ def post_message(
     text: str,
     attachment_ids: Collection[UUID] = (),
 ) -> Message:
-    """Write a message with ready attachments of the author: all of it, or nothing.
+    """Write a message together with ready attachments of the author, or nothing at all.
 
-    Raises ``NotFound`` for a conversation that the author takes no part in, and the errors of
+    Raises ``NotFound`` if the author takes no part in the conversation, and the errors of
     ``link_attachments``.
     """
     conversation = _get_conversation(conversation_id, author)
@@ -42,7 +42,7 @@ def post_message(
 
 
 def list_messages(*, conversation_id: int, reader: User) -> QuerySet[Message]:
-    """The messages with their attachments; raises ``NotFound`` for who takes no part."""
+    """The messages with their attachments. Raises ``NotFound`` if the reader takes no part."""
     conversation = _get_conversation(conversation_id, reader)
     return conversation.messages.prefetch_related(_READY_ATTACHMENTS)
 

@@ -46,7 +46,7 @@ class MessagesView(generics.GenericAPIView):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
-        summary=_("Write a message, with attachments of yours"),
+        summary=_("Write a message with your attachments"),
         responses={
             201: MessageSerializer,
             **describe_errors(
