@@ -12,7 +12,7 @@ from tests.databases import get_database_url
 
 
 def run(name: str, *args: Any, status: int = 0, **options: Any) -> str:
-    """What the command prints; it must end with ``status``."""
+    """Give what the command prints. It must end with ``status``."""
     out, found = StringIO(), 0
     try:
         call_command(name, *map(str, args), stdout=out, **options)

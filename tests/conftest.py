@@ -1,4 +1,4 @@
-"""Real servers for the whole run, and the few verbs that tests share."""
+"""Real servers for the whole run, and the fixtures that tests share."""
 
 import copy
 import os
@@ -20,9 +20,10 @@ from nodus.dev.samples import make_samples
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before pytest-django reads the settings: they name the servers.
+    """Start the servers before pytest-django reads the settings, which name them.
 
-    Each worker of pytest-xdist has its own; what hands tests out to them needs none.
+    Each worker of pytest-xdist has servers of its own. The process that hands out the tests needs
+    none.
     """
     worker = getattr(config, "workerinput", {}).get("workerid", "")
     if config.getoption("numprocesses", None) and not worker:
@@ -39,12 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fast one
 
 
-# Modules that take longest: begun last, one core would wait for them alone.
+# The modules that take longest. If they began last, the other cores would wait for them.
 _LONGEST = ("test_run", "test_sqlite", "test_faults", "test_wheel")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what the database cannot do: tests/test_sqlite.py says what that is."""
+    """Deselect the tests of what the database cannot do, as on SQLite: see tests/test_sqlite.py."""
     items.sort(key=lambda item: item.path.stem not in _LONGEST)
     if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
         return
@@ -65,7 +66,7 @@ _services = pytest.StashKey[Any]()
 
 @pytest.fixture(autouse=True)
 def _forget_language() -> Iterator[None]:
-    """Django's test client leaves the language of its last request active."""
+    """Deactivate the language, because Django's test client leaves that of its last request."""
     yield
     translation.deactivate()
 
@@ -81,7 +82,7 @@ def _remove_originals() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """The database goes at the end, whoever has not noticed yet that his process was killed."""
+    """End the sessions that killed processes left: they would keep the test database in use."""
     yield
     from django.db import connection
 
@@ -102,7 +103,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def _drop_notes_of_flush(request: pytest.FixtureRequest) -> None:
-    """Between tests SQLite is emptied by DELETE, not TRUNCATE: triggers note what goes."""
+    """Drop the notes that triggers made when DELETE emptied the tables between tests on SQLite."""
     marker = request.node.get_closest_marker("django_db")
     if marker and marker.kwargs.get("transaction") and connection.vendor == "sqlite":
         from attachments.models import ObjectDeletion
@@ -135,7 +136,7 @@ def s3() -> Any:
 
 @pytest.fixture
 def bucket(s3: Any) -> Any:
-    """The bucket itself, seen past our code: what tests put into it and read out of it."""
+    """The bucket itself, without our code: tests put objects into it and read them out of it."""
     from attachments import storage
 
     storage.ensure_bucket()
@@ -163,7 +164,7 @@ def offsite_bucket(settings: Any, s3: Any) -> Any:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Sit at a terminal and give these answers; gives what was asked."""
+    """Pretend that a person at a terminal gives these answers; give the list of the questions."""
 
     def sit(*given: str) -> list[str]:
         asked: list[str] = []
@@ -182,7 +183,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def store_calls() -> Iterator[Callable[[], list[str]]]:
-    """Gives the S3 operations since it was last asked."""
+    """A function that gives the S3 operations since its last call."""
     from attachments.storage.client import get_client, get_copier
 
     calls: list[str] = []
@@ -274,7 +275,7 @@ def conversation_of():
 
 @pytest.fixture
 def message_of(conversation_of):
-    """Make a message by the first user in a conversation of them all."""
+    """Make a message by the first of these users, in a conversation of them all."""
     from nodus.messaging.models import Message
 
     def make(*users: Any):
@@ -307,7 +308,7 @@ def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ):
         options.add_argument(flag)
-    # With its path given, selenium does not look for a driver in the network.
+    # With the driver's path given, selenium does not look for one in the network.
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
     yield driver
     driver.quit()
@@ -322,7 +323,7 @@ def browser(_chromium: Any) -> Any:
 
 @pytest.fixture
 def open_admin(browser: Any, live_server: Any, client: Any) -> Callable[..., Any]:
-    """Open a page of the admin in the browser, signed in; ``path`` is what follows /admin/."""
+    """Open a page of the admin in the browser, as this user; ``path`` is what follows /admin/."""
 
     def open_page(user: Any, path: str = "") -> Any:
         client.force_login(user)

@@ -1,4 +1,4 @@
-"""The tests' own database: its address, and how it is lost."""
+"""The tests' own database: its address, and a way to lose it."""
 
 import os
 from urllib.parse import urlsplit
@@ -9,13 +9,13 @@ from django.db import connection
 
 
 def get_database_url() -> str:
-    """For another process. ``DATABASE_URL`` itself names the server, and a database without tables."""
+    """The address for other processes. ``DATABASE_URL`` itself names a database without tables."""
     url = urlsplit(os.environ["DATABASE_URL"])
     return url._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
 
 
 def lose_database() -> None:
-    """Empty it; what ``migrate`` makes has other ids afterwards."""
+    """Empty the database. What ``migrate`` makes gets other ids."""
     call_command("flush", interactive=False, verbosity=0)
     ContentType.objects.all().delete()
     ContentType.objects.clear_cache()

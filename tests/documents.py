@@ -1,4 +1,4 @@
-"""What the documents say, read out of them, and what the code says, to compare."""
+"""Read what the documents say and what the code says, so that tests can compare both."""
 
 import re
 from pathlib import Path

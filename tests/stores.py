@@ -1,4 +1,4 @@
-"""The stores that tests run against. A third one for the contract suite is one line in ``STORES``."""
+"""The stores that tests run against. One more for the contract suite is one line in ``STORES``."""
 
 import base64
 import copy
@@ -19,7 +19,7 @@ from nodus.dev.embedded import find_free_ports
 
 @contextmanager
 def run_moto() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells each request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would log each request
     (port,) = find_free_ports(1)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
@@ -46,7 +46,7 @@ STORES = {
 
 
 def open_resource(endpoint_url: str) -> Any:
-    """boto3 itself, to see past our code what is in a store."""
+    """boto3 itself, to see what is in a store without our code."""
     options = settings.STORAGES["attachments"]["OPTIONS"]
     return boto3.resource(
         "s3",

@@ -1,4 +1,4 @@
-"""What staff see and do in the admin, by HTTP and on the real servers."""
+"""What staff see and do in the admin, over HTTP and on the real servers."""
 
 import csv
 import io
@@ -51,7 +51,7 @@ def sign_in(client, staff_user):
 
 
 def make_rows(user, count=1, **facts):
-    """Rows without objects, for pages that only look; the first is the newest."""
+    """Make rows without objects, for pages that need only rows; the first is the newest."""
     now = timezone.now()
     defaults = {"content_type": "image/png", "size_bytes": 10, "status": "ready"}
     return Attachment.objects.bulk_create(

@@ -27,7 +27,7 @@ def read_names(browser):
 
 
 def wait_for_media(browser, selector, expression):
-    """Wait until ``expression`` of the element is true: the bytes came and were decoded."""
+    """Wait until ``expression`` is true of the element: then its bytes came and were decoded."""
     element = browser.find_element(By.CSS_SELECTOR, selector)
     browser.execute_script("arguments[0].scrollIntoView()", element)
     script = f"return Boolean(arguments[0].{expression})"
@@ -35,7 +35,7 @@ def wait_for_media(browser, selector, expression):
 
 
 def follow(browser, by, what):
-    """Click, and wait until the page is another."""
+    """Click, and wait for the next page."""
     page = browser.find_element(By.TAG_NAME, "html")
     browser.find_element(by, what).click()
     WebDriverWait(browser, 10).until(staleness_of(page))

@@ -18,7 +18,7 @@ MB = 1024**2
 
 @pytest.fixture
 def viewer(client, staff_user):
-    """Staff who may look at attachments, and nothing else."""
+    """A member of staff who may look at attachments and do nothing else."""
     staff_user.user_permissions.add(Permission.objects.get(codename="view_attachment"))
     client.force_login(staff_user)
     return client

@@ -22,7 +22,7 @@ def superuser(django_user_model):
 
 @pytest.fixture
 def files(user):
-    """A file a day, each larger than the one before."""
+    """One file for each day, each larger than the one before."""
     now = timezone.now()
     for days in range(90):
         Attachment.objects.create(
@@ -57,7 +57,7 @@ def read_colour(element, name):
 
 
 def measure_contrast(one, other):
-    """Between two colours, from 1 to 21, as WCAG 2.2 defines it."""
+    """The contrast of two colours, from 1 to 21, as WCAG 2.2 defines it."""
 
     def measure_luminance(colour):
         parts = [part / 255 for part in colour]

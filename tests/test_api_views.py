@@ -419,7 +419,7 @@ def test_content_mismatch(client, post_file):
 
 
 def test_size_and_checksum_mismatch(client, bucket, samples):
-    """The store refuses both at once; a store that does not is caught by confirm."""
+    """The store refuses both at once. If a store does not, confirm finds it."""
     digest = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
     short = presign(client, size_bytes=5).json()["attachment_id"]
     other = presign(client, checksum_sha256=digest).json()["attachment_id"]

@@ -35,7 +35,7 @@ on_both = pytest.mark.parametrize("dest", ["directory", "bucket"], indirect=True
 
 @pytest.fixture
 def dest(request, tmp_path):
-    """A place of backups; ``read`` and ``write`` see past our code what is there."""
+    """A place of backups. Its methods ``read`` and ``write`` do not go through our code."""
     if getattr(request, "param", "directory") == "directory":
         return DirectoryDest(tmp_path / "backup")
     return BucketDest(request.getfixturevalue("offsite_bucket"))
@@ -287,7 +287,7 @@ def test_what_is_deleted_meanwhile_is_no_problem(dest, user, attachment_of, monk
 
 
 def test_the_rows_are_of_one_moment(tmp_path, user, message_of, attachment_of, monkeypatch):
-    """Users are read first: who comes, writes and uploads after that is in no table."""
+    """Users are read first: a user who comes and uploads after that is in no table of the dump."""
     from attachments.backups import row_dump
 
     attachment_of(user)

@@ -1,4 +1,4 @@
-"""The rows of a snapshot, there and back, on PostgreSQL and on SQLite."""
+"""The rows of a snapshot, dumped and restored, on PostgreSQL and on SQLite."""
 
 from datetime import timedelta
 
@@ -56,13 +56,13 @@ def test_there_and_back(user, other_user, message_of, attachment_of):
     restored = Attachment.objects.select_related("message__conversation", "user").get()
     assert restored.key == attachment.key
     assert restored.metadata == attachment.metadata
-    # To the microsecond, and not the moment of the restore.
+    # Times are kept to the microsecond, and are not the moment of the restore.
     assert restored.created_at == attachment.created_at
     assert restored.message.created_at == message.created_at
     assert restored.message.conversation.created_at == message.conversation.created_at
     assert restored.user.check_password("alice-demo")
     assert restored.user.get_user_permissions() == permissions
-    # Ids go on after those that were restored.
+    # New ids come after those that were restored.
     assert Conversation.objects.create().pk > message.conversation_id
     assert type(user).objects.create_user("dave").pk > other_user.pk
 
@@ -164,7 +164,7 @@ def test_queries_do_not_grow_with_the_rows(user, message_of, django_assert_max_n
         before = dump()
     lose_database()
 
-    # SQLite takes fewer values in one statement.
+    # More than for the dump, because SQLite takes fewer values in one statement.
     with django_assert_max_num_queries(120):
         restore_rows(before)
 

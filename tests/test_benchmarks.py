@@ -1,4 +1,4 @@
-"""The benchmarks run; what they measure is for `make bench` to judge."""
+"""The benchmarks work. `make bench` itself judges what they measure."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Browsers of the named origins, and no others, may call the API."""
+"""Browsers may call the API from the named origins and from no others."""
 
 import pytest
 
@@ -7,7 +7,7 @@ PRESIGNED = "/api/v1/attachments/presigned"
 
 
 def ask(client, origin):
-    """The question that a browser asks before it posts JSON with a token and a key."""
+    """Send the preflight request of a browser that wants to post JSON with a token and a key."""
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",

@@ -69,7 +69,7 @@ def wait_until_healthy(base_url):
 
 @contextmanager
 def serve(answer):
-    """A server whose answers to GET and POST are ``answer(path)``: status, headers, body."""
+    """Serve ``answer(path)`` (status, headers, body) to each GET and POST."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -96,7 +96,7 @@ def serve(answer):
 
 @pytest.fixture
 def demo_users(transactional_db, django_user_model, settings):
-    """As `make run` makes them, for a server that hashes as production does."""
+    """The users that `make run` makes, with passwords hashed as in production."""
     settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS
     return {
         name: django_user_model.objects.create_user(name, password=DEMO_USERS[name])
@@ -131,7 +131,7 @@ def test_the_whole_round(demo_users, bucket):
     ]
     assert lines[-1].startswith("All is well: 10 files, ")
 
-    # What it told is so.
+    # What the demo printed is true.
     rows = Attachment.objects.all()
     assert {row.content_type for row in rows} == set(conf.allowed_content_types)
     assert {row.status for row in rows} == {"ready"}
@@ -142,7 +142,7 @@ def test_the_whole_round(demo_users, bucket):
 
 @pytest.mark.postgres
 def test_other_bytes_than_were_sent(demo_users):
-    """A CDN in front of the store gives the right headers, and one byte more."""
+    """A CDN in front of the store sends the right headers, but one byte too many."""
     origin = f"{os.environ['S3_ENDPOINT_URL']}/{os.environ['S3_BUCKET']}"
 
     def garble(path):

@@ -1,8 +1,8 @@
-"""What is deployed, as far as it runs without Docker.
+"""The deployment, as far as it runs without Docker.
 
-The image is what the Dockerfile's COPY lines take, in a folder; the commands and the variables are
-those of the Dockerfile and of docker-compose.yml; PostgreSQL and S3 are fresh, and only where they
-listen differs.
+The image is a folder with what the COPY lines of the Dockerfile take. The commands and the
+variables are those of the Dockerfile and of docker-compose.yml. PostgreSQL and S3 are fresh, and
+differ only in where they listen.
 """
 
 import json
@@ -88,7 +88,7 @@ class Site:
 
 
 def interpolate(value: str, **variables: str) -> str:
-    """As Compose does, innermost first."""
+    """Replace variables as Compose does, the innermost first."""
     while match := re.search(r"\$\{(\w+):-([^{}]*)\}", value):
         value = value.replace(match[0], variables.get(match[1]) or match[2])
     return value
@@ -144,7 +144,7 @@ def site(image, database_url, tmp_path_factory) -> Iterator[Site]:
 
 @contextmanager
 def serve(image: Image, environment: dict[str, str]) -> Iterator[Site]:
-    """Run the image's command on a free port, until it answers /health in whatever way."""
+    """Run the image's command on a free port, and wait until it gives any answer to /health."""
     (port,) = find_free_ports(1)
     environment = {**environment, "BIND": f"127.0.0.1:{port}"}
     url = f"http://localhost:{port}"
@@ -323,7 +323,7 @@ def test_compose_sets_what_the_settings_read():
     interpolated = set(re.findall(r"\$\{(\w+)", COMPOSE_FILE.read_text()))
 
     assert {name.removesuffix("_FILE") for name in environment} <= VARIABLES
-    assert interpolated - {"PORT", "S3_PORT"} <= VARIABLES  # the two are the Makefile's
+    assert interpolated - {"PORT", "S3_PORT"} <= VARIABLES  # those two are in the Makefile
 
 
 def test_the_example_names_what_the_settings_read():
@@ -346,7 +346,7 @@ names = ["DEBUG", "ALLOWED_HOSTS", "DATABASES", "CACHES", "STORAGES", "ATTACHMEN
 names += ["LANGUAGE_CODE", "bind", "workers", "accesslog"]
 print(json.dumps({name: values[name] for name in names}))
 """
-    path = {"PATH": image.environment["PATH"]}  # without what the Dockerfile sets
+    path = {"PATH": image.environment["PATH"]}  # none of the variables that the Dockerfile sets
     image = Image(directory=image.directory, environment=path)
 
     shown = image.run(["python", "-c", code], **read_example())

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def orphans(user, attachment_of, empty_bucket):
-    """Make so many orphans of eight days, with their objects."""
+    """Make this many orphans, eight days old, with their objects."""
 
     def make(count):
         made = [attachment_of(user) for _ in range(count)]
@@ -119,7 +119,7 @@ def test_a_purge_that_is_killed_leaves_nothing_wrong(orphans, bucket):
     assert 0 < len(rows) <= 40
     assert rows <= objects <= rows | notes <= keys
 
-    ObjectDeletion.objects.update(due_at=timezone.now())  # the claim of the dead is over
+    ObjectDeletion.objects.update(due_at=timezone.now())  # the claim of the killed run is over
     run()
     assert not Attachment.objects.exists()
     assert not ObjectDeletion.objects.exists()

@@ -1,4 +1,4 @@
-"""The README is the reference: what it says is compared with the code, or done."""
+"""The README is the reference: tests compare what it says with the code, or do it."""
 
 import ast
 import re

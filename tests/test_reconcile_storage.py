@@ -25,7 +25,7 @@ UNKNOWN = f"attachments/{uuid.UUID(int=1)}/file.png"
 
 @pytest.fixture
 def wrong(user, attachment_of, bucket):
-    """One row without its object, one with an object that was cut, one object without a row."""
+    """A row without its object, a row whose object was cut short, and an object without a row."""
     lost, cut, good = (attachment_of(user) for _ in range(3))
     bucket.Object(lost.key).delete()
     bucket.put_object(Key=cut.key, Body=b"short")
@@ -35,7 +35,7 @@ def wrong(user, attachment_of, bucket):
 
 @pytest.fixture
 def all_are_old(monkeypatch):
-    """As if each object had come long ago: a store cannot be made to say so."""
+    """Treat each object as if it had come long ago, because no store can be made to say so."""
     monkeypatch.setattr(services, "RECONCILE_GRACE", timedelta(days=-1))
 
 
@@ -48,7 +48,7 @@ def read_count(text, what):
 
 
 def run_json(*args, status=0):
-    """Give what was printed, line by line."""
+    """Give the lines that were printed, read as JSON."""
     return [json.loads(line) for line in run("--json", *args, status=status).splitlines()]
 
 
@@ -146,7 +146,7 @@ def test_checksums(user, attachment_of, bucket):
 
 
 def test_acting_mends_what_can_be_mended(all_are_old, wrong, bucket):
-    # A cut object stays one.
+    # An object that was cut short cannot be mended.
     *_findings, summary = run_json("--delete-unknown", "--mark-missing", status=1)
 
     assert (summary["deleted"], summary["marked"], summary["is_clean"]) == (1, 1, False)

@@ -1,4 +1,4 @@
-"""Restoring, as an operator does it: what was lost works again, and nothing else is touched."""
+"""Restoring, as an operator does it: what was lost works again, and nothing else changes."""
 
 import json
 import os
@@ -111,7 +111,7 @@ def test_an_empty_database_and_an_empty_bucket_become_the_system_that_was(
         .objects.get(pk=user.pk)
         .has_perms(["messaging.view_message", "messaging.view_conversation"])
     )
-    # And go on from there.
+    # They can go on from there.
     sent = client.post(
         f"/api/v1/conversations/{message.conversation_id}/messages",
         {"text": "Hello again"},
@@ -186,7 +186,7 @@ def test_a_note_that_still_waits_does_not_delete_what_was_restored(
 
 @pytest.fixture
 def changed(src, user, attachment_of, bucket):
-    """A backup, and then another first name and other bytes."""
+    """Make a backup, and then change the user's first name and the object's bytes."""
     attachment = attachment_of(user)
     back_up(src)
     type(user).objects.update(first_name="Alicia")

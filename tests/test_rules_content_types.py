@@ -15,7 +15,7 @@ TYPES = DEFAULTS["ALLOWED_CONTENT_TYPES"]
 SOUND = ["-f", "lavfi", "-i", "sine=duration=1"]
 PICTURE = ["-f", "lavfi", "-i", "testsrc2=size=64x48:duration=1:rate=5"]
 
-# Ogg Opus is an Ogg file: the one pair of default types that share bytes.
+# Ogg Opus is an Ogg file: no other two default types share bytes.
 SAME = {("audio/opus", "audio/ogg")}
 
 

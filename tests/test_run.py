@@ -1,4 +1,4 @@
-"""`make run` for real, in a copy of the tree: its data, its ports and its .env are its own."""
+"""`make run` for real, in a copy of the tree, with data, ports and a .env of its own."""
 
 import os
 import re
@@ -27,9 +27,9 @@ OURS = re.compile(r"DATABASE_URL|DJANGO_|S3_|ATTACHMENTS_|CDN_URL|PORT$")
 
 @pytest.fixture
 def tree():
-    """A copy of the code. Whatever a test leaves running over it is stopped."""
-    # Not pytest's directory: PostgreSQL, which is another user when root runs this, may not go
-    # in there once the next pytest has closed it.
+    """A copy of the code. What a test leaves running in it is stopped."""
+    # Not pytest's directory: the next pytest closes that to others, and PostgreSQL runs as another
+    # user when root runs this.
     with tempfile.TemporaryDirectory(prefix="nodus-run-") as directory:
         root = Path(directory)
         for name in ("nodus", "attachments"):
@@ -41,7 +41,7 @@ def tree():
 
 
 def find_processes(tree):
-    """Those whose command names a place in the tree."""
+    """The processes whose command names a place in the tree."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
@@ -107,7 +107,7 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     picture = tmp_path / "picture.png"
     picture.write_bytes(samples["image/png"])
 
-    # The first time, what it prints can be pasted.
+    # The command that the first run prints can be pasted.
     first = Run(tree, **ports)
     output = first.wait_until_ready()
     for address in ("api/docs", "admin/", "health"):
@@ -120,7 +120,7 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     client.log_in("alice", DEMO_USERS["alice"])
     attachment = put_file(client, picture)
 
-    # There is one at a time, and the other goes on.
+    # A second run refuses to start, and the first goes on.
     code, output = Run(tree, PORT=find_free_ports(1)[0], S3_PORT=s3_port).wait_until_over()
     assert (code, output) == (
         1,
@@ -129,19 +129,19 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     path = f"/attachments/{attachment['id']}"
     assert client.call("GET", path).json() == attachment
 
-    # Stopped, it leaves nothing behind but the data.
+    # A run that is stopped leaves only the data.
     assert first.stop(signal.SIGTERM) == 0
     assert find_processes(tree) == []
     assert not (tree / ".data" / "embedded.env").exists()
 
-    # Started again and killed, it leaves its servers.
+    # A run that is killed leaves its servers.
     second = Run(tree, **ports)
     second.wait_until_ready()
     assert requests.get(attachment["download_url"], timeout=10).content == picture.read_bytes()
     second.stop(signal.SIGKILL)
     assert find_processes(tree)
 
-    # The third finds them, has the same ports and the same data, and stops them all.
+    # The third run stops those servers, and has the same ports and the same data.
     third = Run(tree, **ports)
     third.wait_until_ready()
     assert client.call("GET", path).json() == attachment

@@ -54,7 +54,7 @@ def test_a_participant_who_leaves_sees_no_more(user, other_user, attachment_of, 
 
 
 def test_one_attachment_is_listed_once(user, other_user, attachment_of, message_of):
-    """However many participants, and although two rules show it."""
+    """Also with many participants, and although two rules make it visible."""
     attachment = attachment_of(user, message_id=message_of(user, other_user).pk)
 
     assert list(Attachment.objects.visible_to(user)) == [attachment]
@@ -100,7 +100,7 @@ def test_players_may_seek(user, attachment_of, samples, settings, public_read):
 def test_forms_and_links_work_where_clients_reach_the_store(
     user, attachment_of, samples, settings, public_read
 ):
-    """Under another name than Django's, which a signature binds."""
+    """The clients' name of the store is not Django's, and a signature holds for one name."""
     ours = settings.S3_ENDPOINT_URL
     theirs = ours.replace("localhost", "127.0.0.1")
     assert theirs != ours
@@ -160,7 +160,7 @@ def test_link_takes_one_query(user, attachment_of, message_of, django_assert_num
 def test_link_refuses_what_is_not_the_users(
     user, other_user, staff_user, attachment_of, message_of
 ):
-    """Not even what he can see: seeing is not owning."""
+    """Not even an attachment that the user may see: seeing is not owning."""
     theirs = attachment_of(other_user, message_id=message_of(user, other_user).pk)
 
     for linker in (user, staff_user):

@@ -1,4 +1,4 @@
-"""Objects follow their rows: whoever deletes, whatever fails."""
+"""Objects go after their rows, whatever deletes the rows and whatever fails."""
 
 from datetime import timedelta
 
@@ -221,7 +221,7 @@ def test_what_the_store_refuses_to_delete_stays_with_its_reason(
     assert str(refused.pk) in caplog.text
     assert refused.key not in caplog.text  # it still opens the file
     assert str(gone.pk) not in caplog.text
-    # Not again in the same run, and not at once in the next.
+    # The same run does not try again, and the next not at once.
     assert services.carry_out_deletions() == 0
 
 

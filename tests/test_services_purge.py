@@ -22,7 +22,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def aged(attachment_of):
-    """Make a ready attachment of an age."""
+    """Make a ready attachment of this age."""
 
     def make(user, age, **request):
         attachment = attachment_of(user, **request)
@@ -37,7 +37,7 @@ def aged(attachment_of):
 
 @pytest.fixture
 def expired(upload):
-    """Make an upload that was never confirmed and whose form ended so long ago."""
+    """Make an upload that was never confirmed, and whose form expired this long ago."""
 
     def make(user, age, **request):
         ticket = upload(user, **request)
@@ -49,7 +49,7 @@ def expired(upload):
 
 @pytest.fixture
 def forms_are_over(monkeypatch):
-    """As if each object under pending/ had come long ago: a store cannot be made to say so."""
+    """Treat objects under pending/ as if they had come long ago: no store can be made to say so."""
     monkeypatch.setattr(purge, "LATE_GRACE", -DAY)
 
 
@@ -392,7 +392,7 @@ def test_several_purges_at_once_share_the_work(user, aged, bucket):
 
 
 def in_thread(work):
-    """Do it on a connection of its own; give what it gave."""
+    """Call ``work`` in a thread with a database connection of its own; give its result."""
     results = []
 
     def run():

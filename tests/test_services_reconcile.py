@@ -17,13 +17,13 @@ from tests.stores import get_checksum, list_keys, take_store_away
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_bucket")]
 
 DAY = timedelta(days=1)
-# As if each object had come long ago: a store cannot be made to say so.
+# Treats each object as if it had come long ago: no store can be made to say so.
 ALL_ARE_OLD = {"grace": -DAY}
 
 
 @pytest.fixture
 def ready_rows(user):
-    """Make ready rows by themselves, in the order of their ids."""
+    """Make ready rows without objects; give them in the order of their ids."""
 
     def make(count):
         now = timezone.now()
@@ -68,7 +68,7 @@ def put_objects(bucket, keys):
 
 
 def find(**options):
-    """Reconcile with every object old; give findings and report."""
+    """Reconcile as if every object were old; give the findings and the report."""
     findings = []
     report = services.reconcile_storage(on_finding=findings.append, **{**ALL_ARE_OLD, **options})
     assert report.finding_count == len(findings)
@@ -77,7 +77,7 @@ def find(**options):
 
 @pytest.fixture
 def freeze_rows(monkeypatch):
-    """From here on the rows were read long ago."""
+    """Reconcile from here on with the rows as they are now."""
 
     def freeze():
         rows = [*reconcile._read_rows()]
@@ -88,7 +88,7 @@ def freeze_rows(monkeypatch):
 
 @pytest.fixture
 def freeze_listing(monkeypatch):
-    """From here on the objects were listed long ago."""
+    """Reconcile from here on with the objects as they are listed now."""
 
     def freeze():
         pages = {
@@ -357,7 +357,7 @@ def test_delete_unknown(user, attachment_of, bucket):
     "key",
     [
         "attachments/" + "/".join(["x" * 100] * 6),  # too long for a note
-        "attachments/\x01",  # no XML can name it
+        "attachments/\x01",  # XML cannot contain it
     ],
 )
 def test_a_key_that_cannot_be_noted_and_deleted_is_left(bucket, key):
@@ -370,7 +370,7 @@ def test_a_key_that_cannot_be_noted_and_deleted_is_left(bucket, key):
         0,
         False,
     )
-    bucket.Object(key).delete()  # no DeleteObjects of other tests could
+    bucket.Object(key).delete()  # other tests delete by DeleteObjects, which cannot name it
 
 
 def test_unknown_objects_wait_in_notes_while_the_store_is_down(bucket, monkeypatch):
@@ -451,7 +451,7 @@ def test_the_store_is_down(ready_rows, settings):
 
 
 def test_many_pages_of_both(ready_rows, bucket, monkeypatch, django_assert_num_queries):
-    """The order of ids is the order of keys; one page in memory, and no query but for a batch."""
+    """Ids and keys have the same order, a page is in memory, and queries are made by the batch."""
     monkeypatch.setattr(reconcile, "BATCH_SIZE", 100)
     rows = ready_rows(1250)
     keys = [row.key for row in rows]
@@ -461,7 +461,7 @@ def test_many_pages_of_both(ready_rows, bucket, monkeypatch, django_assert_num_q
     put_objects(bucket, [stray, *(key for key in keys if key not in lost)])
     steps = []
 
-    # 14 of rows; one for each of 3 batches with a missing object; two for the one with a stray.
+    # 14 read rows. Each of 3 batches with a missing object takes one more, the one with a stray two.
     with django_assert_num_queries(14 + 3 + 2):
         findings, report = find(on_progress=steps.append)
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def make_row():
-    """Make a row alone: what is counted is in the database."""
+    """Make a row without an object: only rows are counted."""
 
     def make(user, **fields):
         now = timezone.now()

@@ -1,4 +1,4 @@
-"""What nodus makes of its environment."""
+"""The settings that nodus makes of its environment."""
 
 import os
 import runpy
@@ -24,7 +24,7 @@ PRODUCTION = {
 
 @pytest.fixture
 def read(monkeypatch):
-    """The settings in an environment."""
+    """Read the settings in this environment."""
 
     def read(**variables):
         for name, value in variables.items():

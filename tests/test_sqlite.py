@@ -1,4 +1,4 @@
-"""The tests that use the database, again on SQLite, as hosts that have no PostgreSQL use it."""
+"""Run the tests that use the database again on SQLite, for hosts that have no PostgreSQL."""
 
 import os
 import subprocess

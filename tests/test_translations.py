@@ -1,4 +1,4 @@
-"""Russian is complete, and is spoken to who wants it."""
+"""The Russian texts are complete, and people who ask for Russian get them."""
 
 import ast
 import json
@@ -104,7 +104,7 @@ SPELLED_ALIKE = {"SHA-256"}
 
 
 def find_shown_values(tree):
-    """What people read, by the names that it is given to and by what shows it."""
+    """Find what people read, by the names that hold it and by the calls that show it."""
     for node in ast.walk(tree):
         match node:
             case ast.keyword(arg=name, value=value) if name in SHOWN_NAMES:
@@ -117,7 +117,7 @@ def find_shown_values(tree):
 
 
 def find_plain_texts(path):
-    """Literals that are shown as they stand, and have words."""
+    """Find literals with words that are shown as they stand."""
     for value in find_shown_values(ast.parse(path.read_text())):
         if isinstance(value, ast.Constant | ast.JoinedStr):
             parts = [part.value for part in ast.walk(value) if isinstance(part, ast.Constant)]
@@ -134,7 +134,7 @@ def test_no_text_of_the_code_goes_past_gettext():
 
 
 def test_xgettext_sees_every_text():
-    """It does not look into f-strings."""
+    """No text is marked inside an f-string, where xgettext does not look."""
     for path in [path for part in PARTS for path in (ROOT / part).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):

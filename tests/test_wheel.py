@@ -1,7 +1,7 @@
-"""The wheel as a stranger has it: in a project of his own, beside other users and other messages.
+"""The wheel in a stranger's project, beside other users and other messages.
 
-tests/stranger is that project. It runs in an environment of its own, which holds the wheel and
-what the wheel declares, and is talked to as strangers talk: by its terminal and by HTTP.
+tests/stranger is that project. It runs in an environment of its own, which has the wheel and what
+the wheel declares. The tests use it as strangers do: in a terminal and over HTTP.
 """
 
 import base64
@@ -42,7 +42,7 @@ post.readers.add(guests["reader"])
 print(guests["author"].pk, post.pk)
 """
 
-# A line at the end of the settings, and what the check then says.
+# For each line at the end of the settings, what the check then says.
 WRONG_SETTINGS = {
     "del ATTACHMENTS": (
         "(attachments.E003) ATTACHMENTS['MESSAGE_MODEL'] is not set.\n"
@@ -92,7 +92,7 @@ class Project:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """The project as it serves, and who and what is there."""
+    """The project while it serves, with its users and its post."""
 
     url: str
     author_id: str
@@ -110,7 +110,7 @@ class Site:
 
 
 def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run it and give what it said, on both of its streams."""
+    """Run the command; give what it printed, on both of its streams."""
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.run(command, check=False, timeout=300, **output, **options)
 
@@ -134,7 +134,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = directory / "venv" / Path(sys.executable).relative_to(sys.prefix)
     install = [UV, "pip", "install", "--python", str(path), str(wheel)]
     install += ["--constraint", str(ROOT / "requirements.txt")]
-    # What installed the tests has left all of it in uv's cache, most likely.
+    # Most likely uv's cache has all of it, from the installation of the tests.
     installed = run(*install, "--offline", cwd=directory)
     if installed.returncode != 0:
         installed = run(*install, cwd=directory)
@@ -231,7 +231,7 @@ def test_wheel_holds_the_app_and_nothing_else(wheel):
     # when
     names = set(ZipFile(wheel).namelist())
 
-    # then: translations, templates and the typing marker are files as any other
+    # then: translations, templates and the typing marker are there like any other file
     metadata = {name for name in names if name.split("/")[0].endswith(".dist-info")}
     assert names - metadata == app
     assert {"attachments/py.typed", "attachments/migrations/0001_initial.py"} <= app
@@ -418,7 +418,7 @@ def test_attachment_does_not_exist_for_others(site, post_picture, method):
 
 
 def test_linking_needs_a_post_that_the_policy_allows(site):
-    # given: readers may read the author's post, and not write there
+    # given: readers may read the author's post, but not write there
     asked = {"filename": "a.png", "content_type": "image/png", "message_id": site.post_id}
 
     # when

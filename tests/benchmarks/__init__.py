@@ -1,1 +1,1 @@
-"""What `make bench` measures: on real servers, by ratios that hold on a busy machine."""
+"""The benchmarks of `make bench`: on real servers, judged by ratios that hold on a busy machine."""

@@ -21,7 +21,7 @@ SMALL, LARGE = 1_000, 1_000_000
 MAX_RATIO = 2.0
 ROUNDS = 15
 LIST = "/admin/attachments/attachment/"
-# Filters that no row passes: they read the table, which is told and not judged.
+# Filters that no row passes. They read the whole table: this is reported, but not judged.
 EMPTY = {"filter: no infected": "?status__exact=infected", "filter: no videos": "?kind=video"}
 
 # One user per hundred rows; half of the rows are linked; one in 500 was rejected.
@@ -100,7 +100,7 @@ def measure(sizes: tuple[int, int], *, rounds: int) -> list[Figure]:
 
 
 def open_table(rows: int) -> dict[str, Callable[[], float]]:
-    """Make a schema with so many rows; give what opens each page on it and tells the seconds."""
+    """Make a schema with this many rows; give functions that open its pages and time them."""
     from django.core.management import call_command
     from django.db import connection
     from django.test import Client
@@ -143,7 +143,7 @@ def log_in(client: Any) -> None:
 
 
 def make_queries(rows: int) -> dict[str, str]:
-    """The pages that are measured, by name. Each shows as many rows on both tables."""
+    """The pages that are measured, by name. A page shows the same number of rows on both tables."""
     from attachments.models import Attachment
 
     newest = Attachment.objects.order_by("-created_at")
@@ -171,7 +171,7 @@ def count_queries(open_page: Callable[[], float]) -> int:
 
     with CaptureQueriesContext(connection) as queries:
         open_page()
-    return len(queries) - 1  # without the choice of the schema
+    return len(queries) - 1  # without the one that chooses the schema
 
 
 def print_table(figures: list[Figure], sizes: tuple[int, int]) -> None:

@@ -13,12 +13,12 @@ TIMEOUT_SECONDS = 30
 
 
 class WrongAnswer(Exception):
-    """A benchmark of refusals measures nothing."""
+    """An answer was not 2xx: a benchmark of refusals would measure nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One run of one kind of request."""
+    """What one run of one kind of request gave."""
 
     requests_per_second: float
     bodies: list[bytes]
@@ -31,7 +31,7 @@ class _Connection:
 
 
 class Load:
-    """Keep-alive connections, each of which asks again as soon as it is answered."""
+    """Keep-alive connections. Each sends its next request as soon as it has an answer."""
 
     def __init__(self, connections: list[socket.socket]) -> None:
         self._selector = selectors.DefaultSelector()
@@ -40,7 +40,7 @@ class Load:
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
 
     def run(self, requests: Sequence[bytes]) -> Turn:
-        """Send them all; raise ``WrongAnswer`` at the first that is not answered by 2xx."""
+        """Send all requests; raise ``WrongAnswer`` at the first answer that is not 2xx."""
         bodies: list[bytes] = []
         waiting = iter(requests)
         started = time.perf_counter()
@@ -63,7 +63,7 @@ class Load:
 
 @contextmanager
 def open_load(port: int, *, connections: int) -> Iterator[Load]:
-    """Connect to a server on this machine; all turns within share the connections."""
+    """Connect to a server on this machine. All turns inside share the connections."""
     sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
     try:
         yield Load(sockets)
@@ -93,7 +93,7 @@ def make_request(method: str, path: str, *, token: str, body: Any = None) -> byt
 
 
 def _receive(connection: _Connection) -> bytes | None:
-    """Read what is there; give the body once the answer is whole."""
+    """Read what has arrived; give the body once the answer is whole."""
     received = connection.received
     chunk = connection.socket.recv(65536)
     received += chunk

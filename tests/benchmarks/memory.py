@@ -1,4 +1,4 @@
-"""How much memory this process took at most."""
+"""Measure the most memory that this process took."""
 
 import re
 import resource
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def measure_peak_mb() -> float:
-    """Of resident memory, in MiB, since this program began.
+    """The peak of resident memory, in MiB, since this program began.
 
     Linux hands ``ru_maxrss`` down from the parent through fork and exec: a worker that is smaller
-    than what started it would be told its parent's size. ``VmHWM`` begins anew.
+    than its parent would find the parent's size. ``VmHWM`` begins anew.
     """
     status = Path("/proc/self/status")
     if status.exists() and (peak := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):

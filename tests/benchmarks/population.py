@@ -1,4 +1,4 @@
-"""Many attachments at once: rows by one statement, objects by one form that fits them all."""
+"""Make many attachments at once: rows by one statement, objects by one form that fits them all."""
 
 import hashlib
 import http.client
@@ -16,11 +16,11 @@ from attachments.storage.client import get_bucket, get_client
 
 CONTENT = b"%PDF-1.7\n"
 AGE = timedelta(days=365)
-"""How old the rows are: orphans for long."""
+"""How old the rows are: old enough that a purge takes them as orphans."""
 _BOUNDARY = "nodus-population"
 _THREADS = 16  # more do not make the store any faster
 
-# The id of the n-th is md5(n), so that rows and objects are made apart and agree.
+# The id of number n is md5(n), so that rows and objects can be made apart and still agree.
 _INSERT_ROWS = """
 INSERT INTO attachments (
     id, user_id, filename, content_type, size_bytes, checksum_sha256, storage_key, metadata,
@@ -39,7 +39,7 @@ def make_key(number: int) -> str:
 
 
 def make_rows(count: int) -> None:
-    """Make ``count`` ready rows of one user that hang on no message. On PostgreSQL."""
+    """Make ``count`` ready rows of one user, on no message. Needs PostgreSQL."""
     user, _ = get_user_model().objects.get_or_create(username="population")
     values = {
         "user_id": user.pk,
@@ -54,9 +54,9 @@ def make_rows(count: int) -> None:
 
 
 def make_objects(count: int) -> None:
-    """Put the objects of ``make_rows(count)``; 200,000 take two minutes or three.
+    """Put the objects of ``make_rows(count)`` into the bucket. 200,000 take two or three minutes.
 
-    Signing each put would cost more than the put. A bucket must be there.
+    One form serves all objects, because signing each put would cost more than the put.
     """
     form = get_client().generate_presigned_post(
         get_bucket(),

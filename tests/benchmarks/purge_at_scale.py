@@ -41,7 +41,7 @@ def measure(count: int) -> Speed:
     for _ in range(ROUNDS):
         bare += take_time(delete_bare)
         service += take_time(purge)
-    # Not by a listing: the store would walk the folders that it has not yet tidied away.
+    # Listing the bucket would be slow: the store walks folders that it has not removed yet.
     for number in range(0, 2 * count, count // 50):
         try:
             storage.inspect_object(make_key(number))

@@ -1,4 +1,4 @@
-"""Counting what a process receives: a relay in front of each server that it talks to."""
+"""Count what a process receives, by a relay in front of each server that it talks to."""
 
 import socket
 import socketserver
@@ -59,7 +59,7 @@ def _hang_up(connection: socket.socket) -> None:
 
 @contextmanager
 def open_relay(connect: Callable[[], socket.socket]) -> Iterator[CountingRelay]:
-    """Relay to what ``connect`` gives, once per connection."""
+    """Relay each connection to a new one, which ``connect`` gives."""
     with CountingRelay(connect) as relay:
         threading.Thread(target=relay.serve_forever, args=(0.05,), daemon=True).start()
         yield relay

@@ -1,7 +1,7 @@
-"""A service against the bare calls of the store that it needs: as quick, and in flat memory.
+"""Compare a service with the bare calls to the store that it needs: it must be as quick.
 
-Both do the same work, turn by turn in one process, so that they meet the same machine. Each of two
-sizes has a process of its own: its memory is that of this size alone.
+Both do the same work in one process, turn by turn, so that other work on the machine slows both.
+Each of two sizes has a process of its own, which shows whether memory grows with the size.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class Speed:
     bare: float
     service: float
     ratio: float
-    """As measured round by round: not always the quotient of the two."""
+    """Of the two, as the benchmark measured it: round by round, or in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class _Run:
 
 
 def run_at_scale(benchmark: Benchmark) -> int:
-    """Give the exit status: 1 if the service is too slow, or if its memory grows."""
+    """Measure both sizes. Give the exit status: 1 if the service is slow, or its memory grows."""
     parser = argparse.ArgumentParser(description=benchmark.description)
     parser.add_argument("--count", type=int, default=200_000, help="objects to work on")
     parser.add_argument("--small", type=int, default=20_000, help="objects to compare memory with")
@@ -78,7 +78,7 @@ def run_at_scale(benchmark: Benchmark) -> int:
 
 
 def take_time(work: Callable[[], None]) -> float:
-    """Seconds."""
+    """The seconds that ``work`` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

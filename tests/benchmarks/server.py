@@ -1,4 +1,4 @@
-"""What every benchmark stands on: real servers, a migrated database, nodus behind gunicorn."""
+"""What every benchmark needs: real servers, a migrated database, nodus behind gunicorn."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def open_services(**environment: str) -> Iterator[Path]:
 
 @contextmanager
 def serve(directory: Path, **environment: str) -> Iterator[Server]:
-    """Serve nodus by gunicorn, configured as everywhere, with the variables in ``environment``."""
+    """Serve nodus by gunicorn with its usual configuration, and with these variables."""
     (port,) = find_free_ports(1)
     log_path = directory / f"gunicorn-{port}.log"
     command = [sys.executable, "-m", "gunicorn", "-c", "python:nodus.gunicorn_conf"]
@@ -63,7 +63,7 @@ def serve(directory: Path, **environment: str) -> Iterator[Server]:
             command, env={**os.environ, **bind, **environment}, stdout=log, stderr=log
         )
     try:
-        # Each worker says so once it has loaded nodus and accepts.
+        # Each worker logs this once it accepts connections.
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while log_path.read_text().count("Booting worker") < WORKERS:
             if time.monotonic() > deadline or process.poll() is not None:

@@ -1,4 +1,4 @@
-"""nodus as production runs it, and beside it the view that the others are compared with."""
+"""The settings of production, with one more view: the floor, to compare the others with."""
 
 from nodus.settings import *  # noqa: F403
 

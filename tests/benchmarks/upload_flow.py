@@ -1,8 +1,8 @@
-"""`make bench`: what the upload flow costs beside a view that does nothing, and what 100 MB cost.
+"""`make bench`: what the upload flow costs, compared with a view that does nothing (the floor).
 
-Everything is measured in one run on the same server processes, in short turns: each between two
-turns of the floor, and it is judged by the median of its ratios to those two. So what else the
-machine does meanwhile slows both sides of a ratio, and the odd turn decides nothing.
+Everything is measured in one run on the same server processes, in short turns. Each turn runs
+between two turns of the floor, and is judged by the median of its ratios to those two. So other
+work on the machine slows both sides of a ratio, and a single odd turn decides nothing.
 """
 
 import argparse
@@ -29,15 +29,14 @@ from tests.benchmarks.server import THREADS, WORKERS, Server, open_services, ser
 from tests.benchmarks.uploads import Upload
 
 API = "/api/v1/attachments"
-CONNECTIONS = 16  # enough that no thread of the server ever waits for a client
+CONNECTIONS = 16  # enough to keep each thread of the server busy
 SMALL_FILE_BYTES = 10_000
 LARGE_FILE_BYTES = 100 * 2**20
 
 MIN_RATIOS = {"presign": 0.55, "detail": 0.7}
 MAX_RECEIVED_BYTES = 100_000
-MIN_RATE_DURING_UPLOADS = (
-    0.7  # with every thread held it would be 0; the rest is the machine's noise
-)
+# It would be 0 if uploads held the threads. What is missing to 1 is the noise of the machine.
+MIN_RATE_DURING_UPLOADS = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +45,12 @@ class Size:
 
     rounds: int
     requests: int
-    """In a turn."""
+    """In each turn."""
     large_file_bytes: int
 
     @property
     def confirms(self) -> int:
-        """In a turn: each takes a file that was uploaded beforehand."""
+        """In each turn. Each confirm takes a file that was uploaded beforehand."""
         return self.requests // 5
 
 
@@ -157,13 +156,13 @@ def measure_rates(server: Server, client: Client, size: Size) -> list[Rate]:
         "floor": lambda: floor,
         "presign": lambda: [client.presign()] * size.requests,
         "detail": lambda: [client.detail(ready)] * size.requests,
-        # The last, as the store goes on working after it.
+        # Comes last, because the store goes on working after it.
         "confirm of 10 KB": lambda: [client.confirm(next(ids)) for _ in range(size.confirms)],
     }
     turns: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
     for group in (["floor", "presign", "detail"], ["confirm of 10 KB"]):
         for _ in range(1 + size.rounds):
-            # New connections in each round, as chance spreads them over the workers.
+            # New connections in each round, because chance spreads them over the workers.
             with open_load(server.port, connections=CONNECTIONS) as load:
                 for name in group:
                     before = load.run(floor).requests_per_second
@@ -188,9 +187,10 @@ def _upload_small(ticket: dict[str, Any]) -> str:
 
 
 def measure_rate_during_uploads(server: Server, client: Client, size: Size) -> float:
-    """The floor while as many uploads are half-way as the server has threads, to it without.
+    """The ratio of the floor during uploads to the floor without them.
 
-    They rest half-way, so that they take no processor: all that they could hold is a thread.
+    There are as many uploads as the server has threads. They stop half-way and take no processor:
+    all that they could hold is a thread.
     """
 
     def measure_floor(load: Load) -> float:
@@ -213,13 +213,13 @@ def measure_rate_during_uploads(server: Server, client: Client, size: Size) -> f
 
 
 def count_received_bytes(directory: Path, client: Client, size: Size) -> dict[str, int]:
-    """What Django's processes receive, by who sent it, for one large upload from end to end.
+    """The bytes that Django's processes receive for one whole large upload, by their sender.
 
-    A relay counts before gunicorn, one before the store and one before PostgreSQL; the client
-    posts its file to the store itself. Opening the connections is counted too.
+    There is a relay in front of gunicorn, one in front of the store and one in front of PostgreSQL;
+    the client posts its file to the store itself. Opening the connections is counted too.
     """
     connection.ensure_connection()
-    upstream = connection.connection.info  # where this process is, however DATABASE_URL spells it
+    upstream = connection.connection.info  # of this process, however DATABASE_URL spells it
     with (
         open_relay(_connect_store) as store,
         open_relay(lambda: _connect_database(upstream)) as database,
@@ -265,7 +265,7 @@ def _make_database_url(database: psycopg.ConnectionInfo, *, port: int) -> str:
 
 
 def _find_peer_ports(server: Server) -> Iterator[int]:
-    """Where the workers' connections go, but for those that were made to them."""
+    """The ports that the workers have connected to."""
     for worker in psutil.Process(server.pid).children():
         for peer in worker.net_connections("inet"):
             if peer.raddr and peer.laddr.port != server.port:

@@ -1,4 +1,4 @@
-"""Posting a file to its signed form, as slowly as one likes."""
+"""Post a file to its signed form, as slowly as the caller wants."""
 
 import socket
 from typing import Any
@@ -13,7 +13,7 @@ _END = f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 class Upload:
-    """One POST of ``size_bytes`` of PDF, under way from the moment it is made."""
+    """A POST of ``size_bytes`` of PDF. It begins when the object is made."""
 
     def __init__(self, ticket: dict[str, Any], *, size_bytes: int) -> None:
         address = urlsplit(ticket["url"])
@@ -36,7 +36,7 @@ class Upload:
         self._socket.sendall((head + form).encode())
 
     def send_chunk(self) -> bool:
-        """Send up to a MiB more; whether anything remains."""
+        """Send up to one MiB more; give whether anything remains."""
         self._socket.sendall(self._chunk[: self._remaining_bytes])
         self._remaining_bytes -= min(len(self._chunk), self._remaining_bytes)
         return self._remaining_bytes > 0

@@ -1,4 +1,7 @@
-"""nodus, and the floor: what Django, REST framework and authentication cost without any work."""
+"""The addresses of nodus, and the floor: what a request costs that does no work.
+
+That is the cost of Django, REST framework and authentication alone.
+"""
 
 from django.conf import settings
 from django.urls import path
@@ -10,7 +13,7 @@ from nodus import urls as nodus_urls
 
 
 class FloorView(APIView):
-    """Authentication, permissions, renderer and middleware are those of nodus."""
+    """A view with the authentication, permissions, renderer and middleware of nodus."""
 
     def get(self, request: Request) -> Response:
         return Response({"answer": 42})

@@ -1,4 +1,4 @@
-"""Users and messages unlike those of the host that the app was written beside."""
+"""Users and messages unlike those of nodus."""
 
 import uuid
 
@@ -8,7 +8,7 @@ from django.db import models
 
 
 class Guest(AbstractBaseUser):
-    """No is_staff, no permissions, and no number for a primary key."""
+    """A user model without is_staff and permissions, whose primary key is no number."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     name = models.CharField(max_length=50, unique=True)

@@ -1,4 +1,4 @@
-"""A project that knows the app by its wheel alone: SQLite, no admin, no schema, no tokens."""
+"""A project that has only the app's wheel: SQLite, no admin, no API schema, no tokens."""
 
 import os
 from pathlib import Path
