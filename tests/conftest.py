@@ -14,8 +14,9 @@ from django.conf import settings
 from django.db import connection
 from django.utils import translation
 
-from nodus.dev.embedded import start_missing_services
+from nodus.dev.embedded import make_up_key, start_missing_services
 from nodus.dev.samples import make_samples
+from tests import stores
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,10 +30,18 @@ def pytest_configure(config: pytest.Config) -> None:
     directory = config.stash[_directory] = tempfile.TemporaryDirectory(prefix="nodus-")
     root = Path(directory.name)
     root.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root
-    variables, services = start_missing_services(data_dir=root, is_durable=False)
+    bucket = os.environ["S3_BUCKET"] = os.environ.get("S3_BUCKET", "test-attachments") + worker
+    root_key = make_up_key("root")
+    variables, services = start_missing_services(
+        data_dir=root,
+        buckets=[bucket, bucket + stores.SUFFIX_PATTERN],
+        root=root_key,
+        is_durable=False,
+    )
     config.stash[_services] = services
+    if "S3_ENDPOINT_URL" in variables:
+        variables |= stores.name_root_key(root_key)
     os.environ.update(variables)
-    os.environ["S3_BUCKET"] = os.environ.get("S3_BUCKET", "test-attachments") + worker
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nodus.settings")
     django.setup()
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fast one
@@ -127,9 +136,7 @@ def staff_user(django_user_model):
 
 @pytest.fixture(scope="session")
 def s3() -> Any:
-    from tests.stores import open_resource
-
-    return open_resource(settings.STORAGES["attachments"]["OPTIONS"]["endpoint_url"])
+    return stores.open_resource(settings.STORAGES["attachments"]["OPTIONS"]["endpoint_url"])
 
 
 @pytest.fixture
@@ -144,10 +151,10 @@ def bucket(s3: Any) -> Any:
 @pytest.fixture
 def store_calls() -> Iterator[Callable[[], list[str]]]:
     """Gives the S3 operations since it was last asked."""
-    from attachments.storage.client import get_client, get_copier
+    from attachments.storage.client import get_admin, get_client, get_copier
 
     calls: list[str] = []
-    clients = [get_client(), get_copier()]
+    clients = {get_client(), get_copier(), get_admin()}  # one key for all: one client
 
     def note(model: Any, **kwargs: Any) -> None:
         calls.append(model.name)

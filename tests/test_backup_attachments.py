@@ -23,7 +23,8 @@ from attachments import backups, services, storage
 from attachments.backups.snapshots import make_snapshot_id
 from attachments.errors import BackupDamaged, ContentMismatch
 from attachments.models import Attachment
-from nodus.dev.embedded import EmbeddedS3, find_free_ports
+from nodus.dev.embedded import find_free_ports
+from tests.stores import make_store, name_bucket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
 
@@ -40,13 +41,13 @@ def dest(request, tmp_path, settings, s3):
     """A place of backups; ``read`` and ``write`` see past our code what is there."""
     if getattr(request, "param", "directory") == "directory":
         return DirectoryDest(tmp_path / "backup")
-    other = s3.Bucket("test-backup")
+    other = s3.Bucket(name_bucket("offsite0"))
     if other.creation_date is None:
         other.create()
     other.objects.all().delete()
     storages = copy.deepcopy(settings.STORAGES)
     storages["offsite"] = copy.deepcopy(storages["attachments"])
-    storages["offsite"]["OPTIONS"]["bucket_name"] = "test-backup"
+    storages["offsite"]["OPTIONS"]["bucket_name"] = other.name
     settings.STORAGES = storages
     return BucketDest(other)
 
@@ -564,7 +565,7 @@ def test_nothing_to_verify(dest):
 
 
 def test_the_store_stops_in_the_middle(tmp_path, user, attachment_of, settings, monkeypatch):
-    store = EmbeddedS3(data_dir=tmp_path / "store", port=find_free_ports(1)[0])
+    store = make_store(tmp_path / "store")
     storages = copy.deepcopy(settings.STORAGES)
     storages["attachments"]["OPTIONS"]["endpoint_url"] = store.start()
     settings.STORAGES = storages

@@ -19,6 +19,7 @@ from django.db import connection
 from attachments import backups, services, storage
 from attachments.models import Attachment, ObjectDeletion
 from nodus.dev.embedded import find_free_ports
+from tests.stores import name_bucket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
 
@@ -140,7 +141,7 @@ def test_an_empty_database_and_an_empty_bucket_become_the_system_that_was(
 
 
 def test_from_another_bucket(settings, s3, user, attachment_of, bucket, samples):
-    other = s3.Bucket("test-backup")
+    other = s3.Bucket(name_bucket("offsite0"))
     if other.creation_date is None:
         other.create()
     other.objects.all().delete()
