@@ -478,7 +478,8 @@ def test_an_unset_key_is_the_main_one(settings, keys, bucket, post_file, role):
 
 
 def test_half_a_key_is_not_replaced_by_the_main_one(settings):
-    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "SIGNER_SECRET_KEY": ""}
+    half = {"SIGNER_ACCESS_KEY": "signer", "SIGNER_SECRET_KEY": ""}
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, **half}
 
     with pytest.raises(ImproperlyConfigured, match="SIGNER_ACCESS_KEY"):
         storage.sign_upload(

@@ -151,6 +151,8 @@ def project(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     )
     ours = ("PYTHON", "DJANGO_", "ATTACHMENTS_", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment["S3_ACCESS_KEY"] = settings.S3_ACCESS_KEY
+    environment["S3_SECRET_KEY"] = settings.S3_SECRET_KEY
     environment["S3_BUCKET"] = name_bucket()
     return Project(directory=directory, python=python, environment=environment)
 
