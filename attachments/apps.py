@@ -10,7 +10,8 @@ class AttachmentsConfig(AppConfig):
 
     def ready(self) -> None:
         from attachments import signals  # noqa: F401 (connects the receivers)
-        from attachments.checks import check_settings, check_storage
+        from attachments.checks import check_access_keys, check_settings, check_storage
 
         checks.register(check_settings)
         checks.register(check_storage)
+        checks.register(check_access_keys, deploy=True)

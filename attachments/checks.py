@@ -6,6 +6,7 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.core.files.storage import storages
 from django.core.files.storage.handler import InvalidStorageError
@@ -24,6 +25,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     return [
         *_check_keys(configured),
         *_check_values(configured),
+        *_check_pairs(),
         *_check_message_model(),
         *_check_access_policy(),
     ]
@@ -46,10 +48,9 @@ def _check_values(configured: dict[str, Any]) -> list[CheckMessage]:
         value = configured.get(key, default)
         wanted = _explain_wrong_value(key, value, default)
         if wanted:
+            shown = type(value).__name__ if key.endswith("_KEY") else repr(value)
             errors.append(
-                Error(
-                    f"ATTACHMENTS[{key!r}] must be {wanted}, not {value!r}.", id="attachments.E002"
-                )
+                Error(f"ATTACHMENTS[{key!r}] must be {wanted}, not {shown}.", id="attachments.E002")
             )
     return errors
 
@@ -67,6 +68,19 @@ def _explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
         is_list = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
         return None if is_list else "a list of strings"
     return None if isinstance(value, str) else "a string"
+
+
+def _check_pairs() -> list[CheckMessage]:
+    """An access key and its secret are set together."""
+    return [
+        Error(
+            f"ATTACHMENTS has {role}_ACCESS_KEY or {role}_SECRET_KEY, but not both.",
+            hint="Set the other one too, or neither: then the key in STORAGES is used.",
+            id="attachments.E006",
+        )
+        for role in ("SIGNER", "READER", "ADMIN")
+        if bool(conf[f"{role}_ACCESS_KEY"]) is not bool(conf[f"{role}_SECRET_KEY"])
+    ]
 
 
 def _check_message_model() -> list[CheckMessage]:
@@ -119,3 +133,56 @@ def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
     else:
         return []
     return [Error(problem, hint=hint, id="attachments.E005")]
+
+
+# Of each key that clients or servers should not share: what happens if they do.
+_DANGERS = {
+    "SIGNER": (
+        "attachments.W001",
+        "The main key signs upload forms, and every form shows it. On MinIO whoever knows an "
+        "access key can write what it may write (GHSA-9c4q-hq6p-c237): any user can overwrite any "
+        "published file.",
+        "may only put to pending/",
+    ),
+    "READER": (
+        "attachments.W002",
+        "The key that signs private links may write too, and every link shows it. On MinIO whoever "
+        "knows an access key can write what it may write (GHSA-9c4q-hq6p-c237); on MinIO and Ceph "
+        "a form of a key that may also read lets a client copy private files.",
+        "may only get attachments/ and thumbnails/",
+    ),
+    "ADMIN": (
+        "attachments.W003",
+        "The main key is used for setup_storage, so it may change the bucket's policy: whoever "
+        "takes it from a server that serves requests can open the whole bucket to anybody.",
+        "may set up the bucket",
+    ),
+}
+
+
+def check_access_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """With ``--deploy``: each of the keys that clients see, and the one of the set-up, is its own.
+
+    docs/security.md has the reasons.
+    """
+    try:
+        main = getattr(storages["attachments"], "access_key", None)
+    except InvalidStorageError:
+        return []  # check_storage explains
+    used = {role: conf[f"{role}_ACCESS_KEY"] or main for role in _DANGERS}
+    shared = {
+        "SIGNER": used["SIGNER"] == main,
+        "READER": used["READER"] in (main, used["SIGNER"]),
+        "ADMIN": used["ADMIN"] == main,
+    }
+    return [_warn_of_key(role, *_DANGERS[role]) for role, is_shared in shared.items() if is_shared]
+
+
+def _warn_of_key(role: str, warning_id: str, danger: str, rights: str) -> CheckMessage:
+    names = f"ATTACHMENTS['{role}_ACCESS_KEY'] and ATTACHMENTS['{role}_SECRET_KEY']"
+    hint = (
+        f"Set {names} (S3_{role}_ACCESS_KEY and S3_{role}_SECRET_KEY in the environment of nodus) "
+        f"to a key of its own that {rights}: `manage.py setup_storage --print-policies` prints its "
+        "policy."
+    )
+    return checks.Warning(danger, hint=hint, id=warning_id)

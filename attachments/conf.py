@@ -4,9 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 DEFAULTS: dict[str, Any] = {
     "ACCESS_POLICY": "attachments.policy.OwnerOnlyPolicy",
+    "ADMIN_ACCESS_KEY": "",
+    "ADMIN_SECRET_KEY": "",
     "ALLOWED_CONTENT_TYPES": (
         "image/jpeg",
         "image/png",
@@ -28,7 +31,11 @@ DEFAULTS: dict[str, Any] = {
     "PRESIGN_RATE": "10/minute",
     "PUBLIC_ENDPOINT_URL": "",
     "PUBLIC_READ": True,
+    "READER_ACCESS_KEY": "",
+    "READER_SECRET_KEY": "",
     "RETENTION_DAYS": None,
+    "SIGNER_ACCESS_KEY": "",
+    "SIGNER_SECRET_KEY": "",
     "UPLOAD_EXPIRES_SECONDS": 600,
 }
 
@@ -46,6 +53,11 @@ class AttachmentsSettings:
     def access_policy(self) -> str:
         """Dotted path of the host's ``attachments.policy.AccessPolicy``."""
         return str(self["ACCESS_POLICY"])
+
+    @property
+    def admin_key(self) -> tuple[str, str] | None:
+        """Access key and secret that set up the bucket; None: those of the storage."""
+        return self._get_key("ADMIN")
 
     @property
     def allowed_content_types(self) -> tuple[str, ...]:
@@ -91,14 +103,33 @@ class AttachmentsSettings:
         return bool(self["PUBLIC_READ"])
 
     @property
+    def reader_key(self) -> tuple[str, str] | None:
+        """Access key and secret that sign private links; None: those of the storage."""
+        return self._get_key("READER")
+
+    @property
     def retention(self) -> timedelta | None:
         """The age at which an attachment is removed, linked or not; None if never."""
         days = self["RETENTION_DAYS"]
         return None if days is None else timedelta(days=days)
 
     @property
+    def signer_key(self) -> tuple[str, str] | None:
+        """Access key and secret that sign upload forms; None: those of the storage."""
+        return self._get_key("SIGNER")
+
+    @property
     def upload_expires_in(self) -> timedelta:
         return timedelta(seconds=self["UPLOAD_EXPIRES_SECONDS"])
+
+    def _get_key(self, role: str) -> tuple[str, str] | None:
+        """Raises ``ImproperlyConfigured`` for half a key: the main key must not step in for it."""
+        key = (self[f"{role}_ACCESS_KEY"] or "", self[f"{role}_SECRET_KEY"] or "")
+        if any(key) and not all(key):
+            raise ImproperlyConfigured(
+                f"ATTACHMENTS has one of {role}_ACCESS_KEY and {role}_SECRET_KEY, not both."
+            )
+        return key if all(key) else None
 
 
 conf = AttachmentsSettings()

@@ -21,7 +21,18 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.FileAwareEnv()
 env.read_env(BASE_DIR / ".env")
-env.read_env(BASE_DIR / ".data" / "embedded.env")  # where `make run` says what it started
+
+
+def _read_started(path: Path) -> None:
+    """Read where `make run` says what it started. The keys of its store do not fit another one."""
+    is_other_store = not {"S3_ENDPOINT_URL", "S3_ENDPOINT_URL_FILE"}.isdisjoint(env.ENVIRON)
+    for line in path.read_text().splitlines() if path.exists() else ():
+        name, _, value = line.partition("=")
+        if not (is_other_store and name.startswith("S3_")):
+            env.ENVIRON.setdefault(name, value)
+
+
+_read_started(BASE_DIR / ".data" / "embedded.env")
 
 INSECURE_SECRET_KEY = "insecure-key-for-development-only"  # noqa: S105
 INSECURE_S3_SECRET_KEY = "minioadmin"  # noqa: S105
@@ -54,8 +65,12 @@ CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 # The store
 
 S3_ENDPOINT_URL = env.str("S3_ENDPOINT_URL", default="http://localhost:9000")
-S3_ACCESS_KEY = env.str("S3_ACCESS_KEY", default="minioadmin")
-S3_SECRET_KEY = env.str("S3_SECRET_KEY", default=INSECURE_S3_SECRET_KEY)
+IS_AWS = not S3_ENDPOINT_URL
+S3_ACCESS_KEY = env.str("S3_ACCESS_KEY", default="" if IS_AWS else "minioadmin")
+S3_SECRET_KEY = env.str("S3_SECRET_KEY", default="" if IS_AWS else INSECURE_S3_SECRET_KEY)
+# Without, boto3 finds the role of the machine, or what else AWS knows it by.
+HAS_S3_KEY = bool(S3_ACCESS_KEY or S3_SECRET_KEY) or not IS_AWS
+S3_KEY = {"access_key": S3_ACCESS_KEY, "secret_key": S3_SECRET_KEY, "security_token": None}
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -64,8 +79,7 @@ STORAGES = {
         "BACKEND": "storages.backends.s3.S3Storage",
         "OPTIONS": {
             "endpoint_url": S3_ENDPOINT_URL or None,
-            "access_key": S3_ACCESS_KEY,
-            "secret_key": S3_SECRET_KEY,
+            **(S3_KEY if HAS_S3_KEY else {}),
             "bucket_name": env.str("S3_BUCKET", default="attachments"),
             "region_name": env.str("S3_REGION", default="us-east-1"),
             "file_overwrite": False,
@@ -98,6 +112,12 @@ ATTACHMENTS: dict[str, Any] = {
     "CORS_ALLOWED_ORIGINS": CORS_ALLOWED_ORIGINS,
     "PUBLIC_ENDPOINT_URL": env.str("S3_PUBLIC_ENDPOINT_URL", default=""),
     "PUBLIC_READ": env.bool("S3_PUBLIC_READ", default=True),
+    "SIGNER_ACCESS_KEY": env.str("S3_SIGNER_ACCESS_KEY", default=""),
+    "SIGNER_SECRET_KEY": env.str("S3_SIGNER_SECRET_KEY", default=""),
+    "READER_ACCESS_KEY": env.str("S3_READER_ACCESS_KEY", default=""),
+    "READER_SECRET_KEY": env.str("S3_READER_SECRET_KEY", default=""),
+    "ADMIN_ACCESS_KEY": env.str("S3_ADMIN_ACCESS_KEY", default=""),
+    "ADMIN_SECRET_KEY": env.str("S3_ADMIN_SECRET_KEY", default=""),
 }
 
 
@@ -239,8 +259,12 @@ if not DEBUG:
         for name, is_insecure in {
             "DJANGO_SECRET_KEY": SECRET_KEY in ("", INSECURE_SECRET_KEY),
             "DATABASE_URL": DATABASES["default"].get("PASSWORD") == "nodus",
-            "S3_ACCESS_KEY": not env.str("S3_ACCESS_KEY", default=""),
-            "S3_SECRET_KEY": S3_SECRET_KEY in ("", INSECURE_S3_SECRET_KEY),
+            "S3_ACCESS_KEY": HAS_S3_KEY and not env.str("S3_ACCESS_KEY", default=""),
+            "S3_SECRET_KEY": HAS_S3_KEY and S3_SECRET_KEY in ("", INSECURE_S3_SECRET_KEY),
+            **{
+                f"S3_{role}_SECRET_KEY": ATTACHMENTS[f"{role}_SECRET_KEY"] == INSECURE_S3_SECRET_KEY
+                for role in ("SIGNER", "READER", "ADMIN")
+            },
         }.items()
         if is_insecure
     ]

@@ -15,8 +15,9 @@ from django.conf import settings
 from django.db import connection
 from django.utils import translation
 
-from nodus.dev.embedded import start_missing_services
+from nodus.dev.embedded import make_up_key, start_missing_services
 from nodus.dev.samples import make_samples
+from tests import stores
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,10 +32,18 @@ def pytest_configure(config: pytest.Config) -> None:
     directory = config.stash[_directory] = tempfile.TemporaryDirectory(prefix="nodus-")
     root = Path(directory.name)
     root.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root
-    variables, services = start_missing_services(data_dir=root, is_durable=False)
+    bucket = os.environ["S3_BUCKET"] = os.environ.get("S3_BUCKET", "test-attachments") + worker
+    root_key = make_up_key("root")
+    variables, services = start_missing_services(
+        data_dir=root,
+        buckets=[bucket, bucket + stores.SUFFIX_PATTERN],
+        root=root_key,
+        is_durable=False,
+    )
     config.stash[_services] = services
+    if "S3_ENDPOINT_URL" in variables:
+        variables |= stores.name_root_key(root_key)
     os.environ.update(variables)
-    os.environ["S3_BUCKET"] = os.environ.get("S3_BUCKET", "test-attachments") + worker
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nodus.settings")
     django.setup()
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fast one
@@ -129,9 +138,7 @@ def staff_user(django_user_model):
 
 @pytest.fixture(scope="session")
 def s3() -> Any:
-    from tests.stores import open_resource
-
-    return open_resource(settings.STORAGES["attachments"]["OPTIONS"]["endpoint_url"])
+    return stores.open_resource(settings.STORAGES["attachments"]["OPTIONS"]["endpoint_url"])
 
 
 @pytest.fixture
@@ -153,7 +160,7 @@ def empty_bucket(bucket: Any) -> Any:
 def offsite_bucket(settings: Any, s3: Any) -> Any:
     """Another empty bucket, which STORAGES names ``offsite``."""
     offsite = copy.deepcopy(settings.STORAGES["attachments"])
-    offsite["OPTIONS"]["bucket_name"] += "-offsite"
+    offsite["OPTIONS"]["bucket_name"] = stores.name_bucket("offsite0")
     settings.STORAGES = {**settings.STORAGES, "offsite": offsite}
     bucket = s3.Bucket(offsite["OPTIONS"]["bucket_name"])
     if bucket.creation_date is None:
@@ -184,10 +191,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 @pytest.fixture
 def store_calls() -> Iterator[Callable[[], list[str]]]:
     """A function that gives the S3 operations since its last call."""
-    from attachments.storage.client import get_client, get_copier
+    from attachments.storage.client import get_admin, get_client, get_copier
 
     calls: list[str] = []
-    clients = [get_client(), get_copier()]
+    clients = {get_client(), get_copier(), get_admin()}  # one key for all: one client
 
     def note(model: Any, **kwargs: Any) -> None:
         calls.append(model.name)

@@ -8,13 +8,50 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import boto3
 from django.conf import settings
 from moto.server import ThreadedMotoServer
 
-from nodus.dev.embedded import find_free_ports
+from attachments.storage.policies import VARIABLES, Key
+from nodus.dev.embedded import EmbeddedS3, find_free_ports
+
+# Buckets that a test makes for itself have the name of the suite's and nine characters more: the
+# keys are for those too, and `?` lets the pattern match a bucket's name and nothing in a bucket.
+SUFFIX_PATTERN = "-????????"
+
+
+def name_bucket(suffix: str = "") -> str:
+    """The name of another bucket for which the suite's keys are good; without suffix a free one."""
+    return f"{os.environ['S3_BUCKET']}-{suffix or token_hex(4)}"
+
+
+def name_root_key(key: Key) -> dict[str, str]:
+    """The variables that give it to `open_resource`; a store of your own may set them too."""
+    return {"TEST_S3_ACCESS_KEY": key.access_key, "TEST_S3_SECRET_KEY": key.secret_key}
+
+
+def make_store(data_dir: Path) -> EmbeddedS3:
+    """A store that a test may stop; it knows the keys of the suite."""
+    root = _get_root_key()
+    keys = {
+        role: Key(
+            access_key=os.environ[f"{prefix}_ACCESS_KEY"],
+            secret_key=os.environ[f"{prefix}_SECRET_KEY"],
+        )
+        for role, prefix in VARIABLES.items()
+        if f"{prefix}_ACCESS_KEY" in os.environ  # a store of your own may have one key for all
+    }
+    return EmbeddedS3(
+        data_dir=data_dir,
+        port=find_free_ports(1)[0],
+        keys={role: key for role, key in keys.items() if key != root},
+        buckets=[os.environ["S3_BUCKET"]],
+        root=root,
+    )
 
 
 @contextmanager
@@ -46,14 +83,22 @@ STORES = {
 
 
 def open_resource(endpoint_url: str) -> Any:
-    """boto3 itself, to see what is in a store without our code."""
+    """boto3 itself, to see what is in a store without our code. It may do anything."""
     options = settings.STORAGES["attachments"]["OPTIONS"]
+    key = _get_root_key()
     return boto3.resource(
         "s3",
         endpoint_url=endpoint_url,
         region_name=options["region_name"],
-        aws_access_key_id=options["access_key"],
-        aws_secret_access_key=options["secret_key"],
+        aws_access_key_id=key.access_key,
+        aws_secret_access_key=key.secret_key,
+    )
+
+
+def _get_root_key() -> Key:
+    return Key(
+        access_key=os.environ.get("TEST_S3_ACCESS_KEY", settings.S3_ACCESS_KEY),
+        secret_key=os.environ.get("TEST_S3_SECRET_KEY", settings.S3_SECRET_KEY),
     )
 
 

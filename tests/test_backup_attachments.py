@@ -20,9 +20,8 @@ from attachments import backups, services, storage
 from attachments.backups.snapshots import make_snapshot_id
 from attachments.errors import BackupDamaged, ContentMismatch
 from attachments.models import Attachment
-from nodus.dev.embedded import EmbeddedS3, find_free_ports
 from tests import commands
-from tests.stores import get_checksum, take_store_away, use_endpoint
+from tests.stores import get_checksum, make_store, take_store_away, use_endpoint
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -533,7 +532,7 @@ def test_nothing_to_verify(dest):
 
 
 def test_the_store_stops_in_the_middle(tmp_path, user, attachment_of, settings, monkeypatch):
-    store = EmbeddedS3(data_dir=tmp_path / "store", port=find_free_ports(1)[0])
+    store = make_store(tmp_path / "store")
     use_endpoint(settings, store.start())
     attachments = [attachment_of(user) for _ in range(6)]
     dest = DirectoryDest(tmp_path / "backup")

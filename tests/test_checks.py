@@ -1,6 +1,6 @@
 import pytest
 
-from attachments.checks import check_settings, check_storage
+from attachments.checks import check_access_keys, check_settings, check_storage
 from attachments.policy import get_access_policy
 
 
@@ -43,6 +43,24 @@ def test_a_value_of_the_wrong_kind(settings, key, value):
     assert error.id == "attachments.E002"
     assert repr(key) in error.msg
     assert repr(value) in error.msg
+
+
+def test_a_secret_of_the_wrong_kind_is_not_told(settings):
+    (error,) = check(settings, SIGNER_SECRET_KEY=12345678)
+
+    assert error.id == "attachments.E002"
+    assert error.msg == "ATTACHMENTS['SIGNER_SECRET_KEY'] must be a string, not int."
+
+
+@pytest.mark.parametrize("part", ["ACCESS", "SECRET"])
+@pytest.mark.parametrize("role", ["SIGNER", "READER", "ADMIN"])
+def test_half_a_key(settings, role, part):
+    key = {f"{role}_ACCESS_KEY": "", f"{role}_SECRET_KEY": "", f"{role}_{part}_KEY": "half"}
+
+    (error,) = check(settings, **key)
+
+    assert error.id == "attachments.E006"
+    assert error.msg == f"ATTACHMENTS has {role}_ACCESS_KEY or {role}_SECRET_KEY, but not both."
 
 
 @pytest.mark.parametrize(
@@ -90,6 +108,64 @@ def test_a_storage_that_cannot_serve(settings, config):
 
     assert error.id == "attachments.E005"
     assert "S3Storage" in error.hint
+
+
+# With --deploy: the keys of the store
+
+KEYS = {"SIGNER": "signer", "READER": "reader", "ADMIN": "admin"}
+
+
+@pytest.fixture
+def warn(settings):
+    """What is said of these access keys."""
+
+    def warn(**keys):
+        options = {**settings.STORAGES["attachments"]["OPTIONS"], "access_key": "main"}
+        storage = {**settings.STORAGES["attachments"], "OPTIONS": options}
+        settings.STORAGES = {**settings.STORAGES, "attachments": storage}
+        named = {f"{role}_ACCESS_KEY": key for role, key in {**KEYS, **keys}.items()}
+        settings.ATTACHMENTS = {**settings.ATTACHMENTS, **named}
+        return {warning.id: warning for warning in check_access_keys(None)}
+
+    return warn
+
+
+def test_a_key_for_each_purpose_is_in_order(warn):
+    assert warn() == {}
+
+
+@pytest.mark.parametrize("key", ["", "main"])
+@pytest.mark.parametrize(
+    ("role", "warning_id", "danger"),
+    [
+        ("SIGNER", "attachments.W001", "any user can overwrite any published file"),
+        ("READER", "attachments.W002", "every link shows it"),
+        ("ADMIN", "attachments.W003", "may change the bucket's policy"),
+    ],
+)
+def test_a_key_that_is_the_main_one(warn, role, key, warning_id, danger):
+    ((found_id, warning),) = warn(**{role: key}).items()
+
+    assert found_id == warning_id
+    assert danger in warning.msg
+    assert f"S3_{role}_ACCESS_KEY" in warning.hint
+    assert "--print-policies" in warning.hint
+
+
+def test_one_key_for_both_directions(warn):
+    assert warn(READER="signer").keys() == {"attachments.W002"}
+
+
+def test_one_key_for_all(warn):
+    unset = dict.fromkeys(KEYS, "")
+
+    assert warn(**unset).keys() == {"attachments.W001", "attachments.W002", "attachments.W003"}
+
+
+def test_the_keys_of_a_storage_that_is_not_there(settings):
+    settings.STORAGES = {"default": settings.STORAGES["default"]}
+
+    assert check_access_keys(None) == []
 
 
 @pytest.mark.django_db

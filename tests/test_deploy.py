@@ -25,6 +25,9 @@ import requests
 import yaml
 
 from attachments.conf import DEFAULTS
+from attachments.storage import build_policies
+from attachments.storage.policies import VARIABLES as S3_KEYS
+from attachments.storage.policies import Key
 from nodus.dev.embedded import EmbeddedS3, find_free_ports
 from tests.documents import ROOT, VARIABLES, read_example
 
@@ -85,6 +88,7 @@ class Site:
     s3_url: str
     image: Image
     environment: dict[str, str]
+    setup_environment: dict[str, str]
 
 
 def interpolate(value: str, **variables: str) -> str:
@@ -94,12 +98,42 @@ def interpolate(value: str, **variables: str) -> str:
     return value
 
 
+def run_service(name: str, directory: Path, **environment: str) -> None:
+    """Run a service that is a shell script; its working directory is ``directory``."""
+    service = SERVICES[name]
+    command = [*service["entrypoint"], *service["command"]]
+    subprocess.run(
+        [part.replace("$$", "$") for part in command],
+        cwd=directory,
+        env={**os.environ, **service.get("environment", {}), **environment},
+        check=True,
+    )
+
+
+def find_mounts(name: str) -> dict[str, str]:
+    """Which volume a service finds where in /run/secrets."""
+    mounts = (volume.split(":") for volume in SERVICES[name]["volumes"])
+    return {
+        path.removeprefix("/run/secrets/"): volume
+        for volume, path, *_ in mounts
+        if path.startswith("/run/secrets/")
+    }
+
+
 def make_up_secrets(directory: Path) -> dict[str, str]:
     """Run the service `secrets`."""
-    service = SERVICES["secrets"]
-    command = [*service["entrypoint"], *service["command"]]
-    subprocess.run([part.replace("$$", "$") for part in command], cwd=directory, check=True)
-    return {path.name: path.read_text() for path in directory.iterdir()}
+    for path in find_mounts("secrets"):
+        (directory / path).mkdir(exist_ok=True)
+    run_service("secrets", directory)
+    paths = [path for path in directory.rglob("*") if path.is_file()]
+    return {str(path.relative_to(directory)): path.read_text() for path in paths}
+
+
+def read_key(environment: dict[str, str], prefix: str) -> Key:
+    return Key(
+        access_key=environment[f"{prefix}_ACCESS_KEY"],
+        secret_key=Path(environment[f"{prefix}_SECRET_KEY_FILE"]).read_text(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -117,33 +151,37 @@ def database_url() -> Iterator[str]:
 def site(image, database_url, tmp_path_factory) -> Iterator[Site]:
     """`docker compose up`: secrets, an empty database, an empty store, setup, web."""
     directory = tmp_path_factory.mktemp("secrets")
-    secrets = make_up_secrets(directory)
-    (directory / "database_url").write_text(database_url)
+    make_up_secrets(directory)
+    (directory / "site" / "database_url").write_text(database_url)
     (s3_port,) = find_free_ports(1)
-    environment = {
-        **image.environment,
-        **{
+
+    def read_environment(service: str) -> dict[str, str]:
+        variables = {
             name: interpolate(value, S3_PORT=str(s3_port)).replace("/run/secrets", str(directory))
-            for name, value in SERVICES["web"]["environment"].items()
-        },
-        "S3_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}",
-    }
+            for name, value in SERVICES[service]["environment"].items()
+        }
+        endpoint_url = f"http://127.0.0.1:{s3_port}"
+        return {**image.environment, **variables, "S3_ENDPOINT_URL": endpoint_url}
+
+    environment, setup_environment = read_environment("web"), read_environment("setup")
     s3 = EmbeddedS3(
         data_dir=tmp_path_factory.mktemp("s3"),
         port=s3_port,
-        access_key=SERVICES["minio"]["environment"]["MINIO_ROOT_USER"],
-        secret_key=secrets["s3_secret_key"],
+        keys={role: read_key(setup_environment, prefix) for role, prefix in S3_KEYS.items()},
+        buckets=["attachments"],
     )
     with ExitStack() as stack:
         s3.start()
         stack.callback(s3.stop)
-        setup = image.run(SERVICES["setup"]["command"], **environment)
+        setup = image.run(SERVICES["setup"]["command"], **setup_environment)
         assert setup.returncode == 0, setup.stderr
-        yield stack.enter_context(serve(image, environment))
+        yield stack.enter_context(serve(image, environment, setup_environment))
 
 
 @contextmanager
-def serve(image: Image, environment: dict[str, str]) -> Iterator[Site]:
+def serve(
+    image: Image, environment: dict[str, str], setup_environment: dict[str, str] | None = None
+) -> Iterator[Site]:
     """Run the image's command on a free port, and wait until it gives any answer to /health."""
     (port,) = find_free_ports(1)
     environment = {**environment, "BIND": f"127.0.0.1:{port}"}
@@ -153,7 +191,8 @@ def serve(image: Image, environment: dict[str, str]) -> Iterator[Site]:
         while not is_answering(f"{url}/health"):
             assert web.poll() is None, "the server did not start"
             time.sleep(0.1)
-        yield Site(url, environment["S3_PUBLIC_ENDPOINT_URL"], image, environment)
+        s3_url = environment["S3_PUBLIC_ENDPOINT_URL"]
+        yield Site(url, s3_url, image, environment, setup_environment or environment)
     finally:
         web.terminate()
         web.wait(40)
@@ -242,7 +281,7 @@ def test_a_browser_uploads_to_the_address_that_it_can_reach(site, samples):
 
 @pytest.mark.postgres
 def test_setup_may_run_again(site):
-    setup = site.image.run(SERVICES["setup"]["command"], **site.environment)
+    setup = site.image.run(SERVICES["setup"]["command"], **site.setup_environment)
 
     assert setup.returncode == 0
     assert "created" not in setup.stdout
@@ -264,14 +303,100 @@ def test_secrets_are_made_up_once(tmp_path):
 
     assert first == second
     assert first.keys() == {
-        "django_secret_key",
-        "s3_secret_key",
-        "postgres_password",
-        "database_url",
+        "site/django_secret_key",
+        "site/s3_secret_key",
+        "site/s3_signer_secret_key",
+        "site/s3_reader_secret_key",
+        "site/postgres_password",
+        "site/database_url",
+        "admin/s3_admin_secret_key",
+        "root/minio_root_password",
     }
-    assert len(set(first.values())) == 4
-    assert all(re.fullmatch(r"[\w-]{64}", first[name]) for name in first.keys() - {"database_url"})
-    assert urlsplit(first["database_url"]).password == first["postgres_password"]
+    assert len(set(first.values())) == 8
+    database_url = first.pop("site/database_url")
+    assert all(re.fullmatch(r"[\w-]{64}", value) for value in first.values())
+    assert urlsplit(database_url).password == first["site/postgres_password"]
+
+
+# The keys of the store
+
+
+def test_each_service_sees_the_secrets_that_it_needs():
+    seen = {name: find_mounts(name) for name in SERVICES if "volumes" in SERVICES[name]}
+
+    site, admin, root = {"site": "secrets"}, {"admin": "admin-secrets"}, {"root": "root-secrets"}
+    assert seen == {
+        "secrets": {**site, **admin, **root},
+        "postgres": site,
+        "minio": root,
+        "minio-setup": {**site, **admin, **root},
+        "setup": {**site, **admin},
+        "web": site,
+        "worker": site,
+    }
+
+
+def test_nothing_of_ours_uses_the_root_key_and_nothing_that_serves_the_admin_key():
+    users = {
+        name: {
+            value
+            for variable, value in service.get("environment", {}).items()
+            if variable.endswith("_ACCESS_KEY")
+        }
+        for name, service in SERVICES.items()
+    }
+
+    assert users["web"] == users["worker"] == {"nodus", "nodus-signer", "nodus-reader"}
+    assert users["setup"] == {*users["web"], "nodus-admin"}
+    assert SERVICES["minio"]["environment"]["MINIO_ROOT_USER"] == "nodus-root"
+
+
+def test_minio_gets_a_user_with_a_policy_for_each_key(tmp_path):
+    secrets = make_up_secrets(tmp_path)
+    log = tmp_path / "log"
+    (tmp_path / "bin").mkdir()
+    client = tmp_path / "bin" / "mc"
+    client.write_text(f'#!/bin/sh\necho "$MC_HOST_minio $*" >> {log}\n')
+    client.chmod(0o755)
+
+    run_service("minio-setup", tmp_path, PATH=f"{tmp_path}/bin:{os.environ['PATH']}")
+
+    root = f"http://nodus-root:{secrets['root/minio_root_password']}@minio:9000"
+    users = {
+        "nodus": "site/s3_secret_key",
+        "nodus-signer": "site/s3_signer_secret_key",
+        "nodus-reader": "site/s3_reader_secret_key",
+        "nodus-admin": "admin/s3_admin_secret_key",
+    }
+    assert log.read_text().splitlines() == [
+        line
+        for name, secret in users.items()
+        for line in (
+            f"{root} admin user add minio {name} {secrets[secret]}",
+            f"{root} admin policy create minio {name} /{name}",
+            f"{root} admin policy attach minio {name} --user {name}",
+        )
+    ]
+    assert SERVICES["minio-setup"]["configs"] == list(users)
+
+
+@pytest.mark.parametrize("bucket", ["attachments", "files"])
+def test_the_policies_in_minio_are_those_that_setup_storage_prints(bucket):
+    environment = SERVICES["setup"]["environment"]
+    contents = {
+        role: COMPOSE["configs"][environment[f"{prefix}_ACCESS_KEY"]]["content"]
+        for role, prefix in S3_KEYS.items()
+    }
+
+    policies = {
+        role: json.loads(interpolate(content, S3_BUCKET=bucket))
+        for role, content in contents.items()
+    }
+
+    assert policies == build_policies(bucket)["minio"]
+
+
+# The files
 
 
 def test_without_secrets_production_refuses_to_start(image):
@@ -319,7 +444,7 @@ def test_each_volume_is_declared_and_each_image_pinned():
 
 
 def test_compose_sets_what_the_settings_read():
-    environment = SERVICES["web"]["environment"]
+    environment = SERVICES["setup"]["environment"]
     interpolated = set(re.findall(r"\$\{(\w+)", COMPOSE_FILE.read_text()))
 
     assert {name.removesuffix("_FILE") for name in environment} <= VARIABLES

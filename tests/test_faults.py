@@ -28,7 +28,8 @@ from urllib3.util import Retry
 from attachments import services, storage
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
-from nodus.dev.embedded import EmbeddedPostgres, EmbeddedS3, find_free_ports
+from nodus.dev.embedded import EmbeddedPostgres, find_free_ports
+from tests.stores import make_store
 
 pytestmark = pytest.mark.django_db
 
@@ -65,7 +66,7 @@ def assert_unavailable(response):
 @pytest.fixture
 def own_store(tmp_path, settings):
     """A store that a test may stop."""
-    store = EmbeddedS3(data_dir=tmp_path, port=find_free_ports(1)[0])
+    store = make_store(tmp_path)
     use_endpoint(settings, store.start())
     yield store
     store.kill()  # its data is thrown away

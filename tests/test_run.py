@@ -20,6 +20,7 @@ from django.conf import settings
 from nodus.dev.client import Client, post_file
 from nodus.dev.demo_users import DEMO_USERS
 from nodus.dev.embedded import PortTaken, check_port, find_free_ports, stop_leftovers
+from tests.stores import name_bucket
 
 READY = "Ctrl-C stops everything"
 OURS = re.compile(r"DATABASE_URL|DJANGO_|S3_|ATTACHMENTS_|CDN_URL|PORT$")
@@ -117,6 +118,7 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     curl = re.search(r"^  curl (.+\\\n)+.+$", output, re.MULTILINE).group()
     pasted = subprocess.run(["bash", "-c", curl], check=False, capture_output=True, text=True)
     assert '"attachment_id"' in pasted.stdout, pasted.stderr
+    assert '"x-amz-credential":"signer-' in pasted.stdout  # the keys are split here too
     client.log_in("alice", DEMO_USERS["alice"])
     attachment = put_file(client, picture)
 
@@ -192,8 +194,8 @@ def test_it_uses_the_servers_that_env_file_names(tree, samples, tmp_path):
     (port,) = find_free_ports(1)
     names = {
         "DATABASE_URL": f"sqlite:///{tree}/db.sqlite3",
-        "S3_ENDPOINT_URL": os.environ["S3_ENDPOINT_URL"],
-        "S3_BUCKET": "test-run",
+        **{name: value for name, value in os.environ.items() if name.startswith("S3_")},
+        "S3_BUCKET": name_bucket(),
     }
     (tree / ".env").write_text("".join(f"{name}={value}\n" for name, value in names.items()))
     (tree / ".data").mkdir()  # where a run that was killed left other names
@@ -208,7 +210,8 @@ def test_it_uses_the_servers_that_env_file_names(tree, samples, tmp_path):
         client.log_in("bob", DEMO_USERS["bob"])
         attachment = put_file(client, picture)
 
-    assert attachment["download_url"].startswith(f"{names['S3_ENDPOINT_URL']}/test-run/")
+    store = f"{names['S3_ENDPOINT_URL']}/{names['S3_BUCKET']}"
+    assert attachment["download_url"].startswith(f"{store}/")
     assert {path.name for path in (tree / ".data").iterdir()} == {"run.lock"}
 
 
@@ -232,6 +235,33 @@ def test_named_servers_that_do_not_answer(tree, name, value, message):
     assert code == 1
     assert message.format(port=nothing) in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [({}, "main-1 signer-1"), ({"S3_ENDPOINT_URL": "https://minio.example"}, "minioadmin ")],
+    ids=["of the store that was started", "of another store"],
+)
+def test_keys_of_the_started_store_are_for_that_one_alone(tree, environment, found):
+    (tree / ".data").mkdir()
+    (tree / ".data" / "embedded.env").write_text(
+        "S3_ENDPOINT_URL=http://localhost:1\nS3_ACCESS_KEY=main-1\nS3_SIGNER_ACCESS_KEY=signer-1\n"
+    )
+    code = (
+        "from nodus.settings import ATTACHMENTS, S3_ACCESS_KEY as main;"
+        "print(main, ATTACHMENTS['SIGNER_ACCESS_KEY'])"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tree,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert result.stdout == f"{found}\n"
 
 
 def test_known_passwords_are_for_development_alone(tree):

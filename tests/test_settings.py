@@ -1,6 +1,7 @@
 """The settings that nodus makes of its environment."""
 
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -19,7 +20,14 @@ PRODUCTION = {
     "DATABASE_URL": "postgres://nodus:horse-battery@db/nodus",
     "S3_ACCESS_KEY": "nodus",
     "S3_SECRET_KEY": "staple-correct",
+    **{
+        f"S3_{role}_{part}_KEY": f"{role}-{part}"
+        for role in ("SIGNER", "READER", "ADMIN")
+        for part in ("ACCESS", "SECRET")
+    },
 }
+# AWS, where the machine has a role that stands for the main key.
+ON_AWS = {"S3_ENDPOINT_URL": "", "S3_ACCESS_KEY": "", "S3_SECRET_KEY": ""}
 
 
 @pytest.fixture
@@ -60,6 +68,18 @@ def test_djangos_own_deployment_check_finds_nothing():
     assert "no issues" in check.stdout
 
 
+def test_check_deploy_warns_of_keys_that_are_not_set_and_passes():
+    unset = {name: "" for name in PRODUCTION if re.match("S3_(SIGNER|READER|ADMIN)_", name)}
+
+    check = manage("check", "--deploy", **{**PRODUCTION, **unset})
+
+    assert check.returncode == 0
+    for warning_id in ("attachments.W001", "attachments.W002", "attachments.W003"):
+        assert warning_id in check.stderr
+    assert "any user can overwrite any published file" in check.stderr
+    assert "W00" not in manage("check", **{**PRODUCTION, **unset}).stderr
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -70,6 +90,7 @@ def test_djangos_own_deployment_check_finds_nothing():
         ("S3_ACCESS_KEY", ""),
         ("S3_SECRET_KEY", ""),
         ("S3_SECRET_KEY", "minioadmin"),
+        ("S3_SIGNER_SECRET_KEY", "minioadmin"),
     ],
 )
 def test_production_refuses_a_secret_that_is_none(read, name, value):
@@ -88,6 +109,26 @@ def test_all_that_is_missing_is_named_at_once(read):
         read(DJANGO_DEBUG="false", **dict.fromkeys(secrets, ""))
 
     assert [name for name in secrets if name in str(raised.value)] == list(secrets)
+
+
+def test_on_aws_a_role_is_enough(read):
+    values = read(**{**PRODUCTION, **ON_AWS})
+
+    options = values["STORAGES"]["attachments"]["OPTIONS"]
+    assert options["endpoint_url"] is None
+    assert not {"access_key", "secret_key", "security_token"} & options.keys()
+
+
+@pytest.mark.parametrize("missing", ["S3_ACCESS_KEY", "S3_SECRET_KEY"])
+def test_on_aws_half_a_key_is_refused(read, missing):
+    with pytest.raises(ImproperlyConfigured, match=f"and {missing} is not set"):
+        read(**{**PRODUCTION, "S3_ENDPOINT_URL": "", missing: ""})
+
+
+def test_a_token_of_the_shell_does_not_go_with_a_key_of_ours(read):
+    options = read(**PRODUCTION, AWS_SESSION_TOKEN="of-the-shell")["STORAGES"]["attachments"]
+
+    assert options["OPTIONS"]["security_token"] is None
 
 
 def test_development_needs_nothing(read):
@@ -152,6 +193,12 @@ def test_check_names_all_that_is_wrong():
     [
         ("CDN_URL", "CDN_URL", "https://cdn.example.com"),
         ("S3_PUBLIC_ENDPOINT_URL", "PUBLIC_ENDPOINT_URL", "https://files.example.com"),
+        ("S3_SIGNER_ACCESS_KEY", "SIGNER_ACCESS_KEY", "signer"),
+        ("S3_SIGNER_SECRET_KEY", "SIGNER_SECRET_KEY", "secret"),
+        ("S3_READER_ACCESS_KEY", "READER_ACCESS_KEY", "reader"),
+        ("S3_READER_SECRET_KEY", "READER_SECRET_KEY", "secret"),
+        ("S3_ADMIN_ACCESS_KEY", "ADMIN_ACCESS_KEY", "admin"),
+        ("S3_ADMIN_SECRET_KEY", "ADMIN_SECRET_KEY", "secret"),
     ],
 )
 def test_the_contracts_own_names(read, name, key, value):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import name_bucket
+
 TESTS = Path(__file__).parent
 MODULES = ("admin", "messaging", "models", "services_*", "views")
 
@@ -18,7 +20,7 @@ def test_all_but_concurrent_writers_works_on_sqlite(tmp_path):
     environment = {
         **os.environ,
         "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
-        "S3_BUCKET": "test-attachments-sqlite",
+        "S3_BUCKET": name_bucket(),
     }
 
     result = subprocess.run(

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
-from uuid import uuid4
 
 import pytest
 import requests
@@ -18,7 +17,7 @@ from attachments import storage
 from attachments.errors import StorageUnavailable
 from attachments.storage import bucket as bucket_module
 from attachments.storage import objects
-from tests.stores import STORES, open_resource
+from tests.stores import STORES, name_bucket, open_resource
 
 MINUTE = timedelta(minutes=1)
 TARGET = "attachments/1/nonce/a.png"
@@ -47,7 +46,7 @@ def store(request, endpoints, settings):
     storages = copy.deepcopy(settings.STORAGES)
     options = storages["attachments"]["OPTIONS"]
     options["endpoint_url"], resource = endpoints[request.param]
-    options["bucket_name"] = f"contract-{uuid4()}"
+    options["bucket_name"] = name_bucket()
     settings.STORAGES = storages
     return resource.Bucket(options["bucket_name"])
 
@@ -552,6 +551,6 @@ def test_two_processes_that_make_the_bucket_at_once(store, monkeypatch):
     """Both saw none; the slower one's CreateBucket is answered BucketAlreadyOwnedByYou."""
     storage.setup_bucket()
     answers = iter([False, True])
-    monkeypatch.setattr(bucket_module, "_has_bucket", lambda: next(answers))
+    monkeypatch.setattr(bucket_module, "_has_bucket", lambda client: next(answers))
 
     assert storage.setup_bucket()[0].state == "created"

@@ -26,6 +26,7 @@ import requests
 from django.conf import settings
 
 from nodus.dev.embedded import find_free_ports
+from tests.stores import name_bucket
 
 ROOT = Path(__file__).resolve().parent.parent
 UV = str(Path(sys.executable).parent / "uv")
@@ -148,12 +149,11 @@ def project(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     shutil.copytree(
         ROOT / "tests" / "stranger", directory, ignore=shutil.ignore_patterns("__pycache__")
     )
-    ours = ("PYTHON", "DJANGO_", "ATTACHMENTS_", "S3_", "VIRTUAL_ENV")
+    ours = ("PYTHON", "DJANGO_", "ATTACHMENTS_", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    environment["S3_ENDPOINT_URL"] = settings.S3_ENDPOINT_URL
     environment["S3_ACCESS_KEY"] = settings.S3_ACCESS_KEY
     environment["S3_SECRET_KEY"] = settings.S3_SECRET_KEY
-    environment["S3_BUCKET"] = f"stranger-{uuid.uuid4()}"
+    environment["S3_BUCKET"] = name_bucket()
     return Project(directory=directory, python=python, environment=environment)
 
 
@@ -301,7 +301,7 @@ def test_migrate_points_the_keys_at_the_strangers_tables(migrated):
 
 def test_setup_storage_brings_a_bucket_and_finds_it_the_second_time(project):
     # given: a bucket that no other test uses
-    bucket = f"stranger-{uuid.uuid4()}"
+    bucket = name_bucket()
 
     # when
     first = project.manage("setup_storage", "--json", S3_BUCKET=bucket)

@@ -2,7 +2,7 @@
 
 from attachments.storage.archive import Archive, ArchiveFileNotFound, open_archive, open_spool
 from attachments.storage.bucket import SetupStep, ensure_bucket, ping_bucket, setup_bucket
-from attachments.storage.client import get_attachments_storage
+from attachments.storage.client import get_attachments_storage, get_bucket
 from attachments.storage.objects import (
     MAX_DELETE,
     BegunCopy,
@@ -32,6 +32,7 @@ from attachments.storage.objects import (
     sign_upload,
     tell_checksum,
 )
+from attachments.storage.policies import build_policies
 
 __all__ = [
     "MAX_DELETE",
@@ -48,6 +49,7 @@ __all__ = [
     "SignedUpload",
     "abort_copy",
     "begin_copy",
+    "build_policies",
     "can_delete",
     "copy_in_parts",
     "copy_object",
@@ -55,6 +57,7 @@ __all__ = [
     "ensure_bucket",
     "find_checksum",
     "get_attachments_storage",
+    "get_bucket",
     "get_public_url",
     "inspect_object",
     "list_copies",

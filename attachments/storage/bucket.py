@@ -1,7 +1,8 @@
 """The bucket itself: that it exists, and that policy, CORS and lifecycle are what we ask.
 
 Each of the three is a list of rules. Ours are recognised by their ids; whatever else a bucket
-holds is written back as it was found.
+holds is written back as it was found. What is set up is done with the admin key; to see that the
+bucket is there, the main key is enough.
 """
 
 import json
@@ -10,13 +11,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from math import ceil
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from attachments.conf import conf
-from attachments.storage.client import get_bucket, get_client, translate_errors
+from attachments.storage.client import get_admin, get_bucket, get_client, translate_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 # A purge that does not run for so long still finds its objects before the bucket expires them.
 RETENTION_MARGIN_DAYS = 30
@@ -60,7 +64,7 @@ def ensure_bucket() -> None:
 
 def ping_bucket() -> None:
     """Ask the store for the bucket, and make it if it is missing."""
-    if not _has_bucket():
+    if not _has_bucket(get_client()):
         setup_bucket()
 
 
@@ -74,19 +78,19 @@ def setup_bucket() -> list[SetupStep]:
     return [_create_bucket(), *(part.bring() for part in (Policy(), Cors(), Lifecycle()))]
 
 
-def _has_bucket() -> bool:
+def _has_bucket(client: "S3Client") -> bool:
     try:
         with translate_errors({"404": MissingBucket, "NoSuchBucket": MissingBucket}):
-            get_client().head_bucket(Bucket=get_bucket())
+            client.head_bucket(Bucket=get_bucket())
     except MissingBucket:
         return False
     return True
 
 
 def _create_bucket() -> SetupStep:
-    if _has_bucket():
+    client = get_admin()
+    if _has_bucket(client):
         return SetupStep(part="bucket", state="unchanged", detail=get_bucket())
-    client = get_client()
     options: Any = {}
     if client.meta.region_name != "us-east-1":  # the one region that CreateBucket must not name
         options["CreateBucketConfiguration"] = {"LocationConstraint": client.meta.region_name}
@@ -181,16 +185,16 @@ class Policy(BucketPart):
 
     def read(self) -> list[Rule]:
         self._document.update(
-            json.loads(get_client().get_bucket_policy(Bucket=get_bucket())["Policy"])
+            json.loads(get_admin().get_bucket_policy(Bucket=get_bucket())["Policy"])
         )
         return _as_list(self._document["Statement"])
 
     def write(self, rules: list[Rule]) -> None:
         policy = json.dumps({**self._document, "Statement": rules})
-        get_client().put_bucket_policy(Bucket=get_bucket(), Policy=policy)
+        get_admin().put_bucket_policy(Bucket=get_bucket(), Policy=policy)
 
     def clear(self) -> None:
-        get_client().delete_bucket_policy(Bucket=get_bucket())
+        get_admin().delete_bucket_policy(Bucket=get_bucket())
 
     def describe(self, others: list[Rule]) -> str:
         if any(_opens_pending(statement) for statement in others):
@@ -224,15 +228,15 @@ class Cors(BucketPart):
         ]
 
     def read(self) -> list[Rule]:
-        rules: list[Any] = get_client().get_bucket_cors(Bucket=get_bucket())["CORSRules"]
+        rules: list[Any] = get_admin().get_bucket_cors(Bucket=get_bucket())["CORSRules"]
         return rules
 
     def write(self, rules: list[Rule]) -> None:
         configuration: Any = {"CORSRules": rules}
-        get_client().put_bucket_cors(Bucket=get_bucket(), CORSConfiguration=configuration)
+        get_admin().put_bucket_cors(Bucket=get_bucket(), CORSConfiguration=configuration)
 
     def clear(self) -> None:
-        get_client().delete_bucket_cors(Bucket=get_bucket())
+        get_admin().delete_bucket_cors(Bucket=get_bucket())
 
     def describe(self, others: list[Rule]) -> str:
         return ", ".join(conf.cors_allowed_origins) or _(
@@ -276,13 +280,13 @@ class Lifecycle(BucketPart):
         ]
 
     def read(self) -> list[Rule]:
-        answer = get_client().get_bucket_lifecycle_configuration(Bucket=get_bucket())
+        answer = get_admin().get_bucket_lifecycle_configuration(Bucket=get_bucket())
         rules: list[Any] = answer["Rules"]
         return rules
 
     def write(self, rules: list[Rule]) -> None:
         configuration: Any = {"Rules": rules}
-        get_client().put_bucket_lifecycle_configuration(
+        get_admin().put_bucket_lifecycle_configuration(
             Bucket=get_bucket(), LifecycleConfiguration=configuration
         )
 

@@ -1,7 +1,7 @@
 """The boto3 clients behind ``STORAGES["attachments"]``, and the translation of their errors.
 
 A client takes milliseconds to build and is safe to share between threads: one is kept per process
-for the store as Django reaches it, and one that signs for the store as clients reach it.
+for each key. Those that sign what clients see do it for the store as clients reach it.
 """
 
 import logging
@@ -47,9 +47,13 @@ def get_bucket() -> str:
 
 
 def get_client() -> "S3Client":
-    """The client that calls the store."""
-    with _opening:  # or each of many threads that begin at once would open its own: 14 MB
-        return _open_client(_get_backend())
+    """The client that does to objects what the app does."""
+    return _get_client()
+
+
+def get_admin() -> "S3Client":
+    """The client that sets up the bucket."""
+    return _get_client(**_use_key(conf.admin_key))
 
 
 def get_copier() -> "S3Client":
@@ -63,13 +67,36 @@ def get_copier() -> "S3Client":
 
 
 def get_signer() -> "S3Client":
-    """The client that signs what clients see, for the endpoint that they reach."""
-    return _open_signer(_get_backend(), conf.public_endpoint_url)
+    """The client that signs upload forms."""
+    return _get_client(**_use_key(conf.signer_key), **_use_public_endpoint())
+
+
+def get_reader() -> "S3Client":
+    """The client that signs private links."""
+    return _get_client(**_use_key(conf.reader_key), **_use_public_endpoint())
 
 
 def get_unsigned_client() -> "S3Client":
     """The client that spells addresses of public objects."""
     return _open_unsigned_client(_get_backend(), conf.public_endpoint_url)
+
+
+def _get_client(**overrides: Any) -> "S3Client":
+    with _opening:  # or each of many threads that begin at once would open its own: 14 MB
+        return _open_client(_get_backend(), **overrides)
+
+
+def _use_key(key: tuple[str, str] | None) -> dict[str, Any]:
+    if key is None:
+        return {}
+    access_key, secret_key = key
+    # What the storage may have beside its own key does not go with another one.
+    others = {"security_token": None, "session_profile": None}
+    return {"access_key": access_key, "secret_key": secret_key, **others}
+
+
+def _use_public_endpoint() -> dict[str, Any]:
+    return {"endpoint_url": conf.public_endpoint_url} if conf.public_endpoint_url else {}
 
 
 def _get_backend() -> Any:
@@ -79,8 +106,10 @@ def _get_backend() -> Any:
 # Keyed by the backend, which Django makes anew when STORAGES changes (in tests).
 
 
-@lru_cache(maxsize=1)
-def _open_client(backend: Any) -> "S3Client":
+@lru_cache(maxsize=4)  # main, admin, signer, reader
+def _open_client(backend: Any, **overrides: Any) -> "S3Client":
+    if overrides:
+        backend = _reopen_backend(**overrides)
     client: S3Client = backend.connection.meta.client
     client.meta.events.register_first("needs-retry.s3.HeadBucket", _end_redirects)
     return client
@@ -105,13 +134,6 @@ def _open_copier(backend: Any) -> "S3Client":
         retries={"mode": "standard", "total_max_attempts": 1},
     )
     return _open_client.__wrapped__(_reopen_backend(client_config=config.merge(once)))
-
-
-@lru_cache(maxsize=1)
-def _open_signer(backend: Any, endpoint_url: str) -> "S3Client":
-    if not endpoint_url:
-        return _open_client(backend)
-    return _open_client.__wrapped__(_reopen_backend(endpoint_url=endpoint_url))
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,7 @@ from attachments.storage.client import (
     get_bucket,
     get_client,
     get_copier,
+    get_reader,
     get_signer,
     get_unsigned_client,
     translate_errors,
@@ -137,7 +138,7 @@ def sign_upload(
 
 def sign_download(*, key: str, expires_in: timedelta) -> str:
     """A link that reads this object until it expires. No call to the store."""
-    return get_signer().generate_presigned_url(
+    return get_reader().generate_presigned_url(
         "get_object",
         Params={"Bucket": get_bucket(), "Key": key},
         ExpiresIn=int(expires_in.total_seconds()),

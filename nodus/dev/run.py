@@ -106,6 +106,7 @@ def _start_services(stack: ExitStack, s3_port: int) -> None:
     stack.enter_context(services)
     os.environ.update(variables)
     names = DATA_DIR / "embedded.env"
+    names.touch(mode=0o600)  # it has the keys of the store
     names.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
     stack.callback(names.unlink, missing_ok=True)
 

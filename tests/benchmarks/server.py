@@ -37,10 +37,10 @@ def open_services(**environment: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="nodus-bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # PostgreSQL runs as another user if this runs as root
+        os.environ.setdefault("S3_BUCKET", "benchmarks")
         variables, services = start_missing_services(data_dir=directory)
         with services:
             os.environ.update(variables | environment)
-            os.environ.setdefault("S3_BUCKET", "benchmarks")
             os.environ["ATTACHMENTS_PRESIGN_RATE"] = "1000000/minute"  # counted, never refused
             os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"
             django.setup()

@@ -22,6 +22,17 @@ STATES = {
     "changed": gettext_lazy("changed"),
     "impossible": gettext_lazy("impossible"),
 }
+STORES = {
+    "minio": gettext_lazy("MinIO: a policy for the user of each key (mc admin policy create)"),
+    "aws": gettext_lazy("AWS: an IAM policy for the user of each key, or for the servers' role"),
+    "seaweedfs": gettext_lazy("SeaweedFS: the file for -s3.config, where you put your keys"),
+}
+ROLES = {
+    "main": gettext_lazy("S3_ACCESS_KEY, for what the app does to objects:"),
+    "signer": gettext_lazy("S3_SIGNER_ACCESS_KEY, signs upload forms:"),
+    "reader": gettext_lazy("S3_READER_ACCESS_KEY, signs private links:"),
+    "admin": gettext_lazy("S3_ADMIN_ACCESS_KEY, for setup_storage alone:"),
+}
 
 
 class Command(BaseCommand):
@@ -31,15 +42,37 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
+        parser.add_argument(
+            "--print-policies",
+            action="store_true",
+            help=_("print what each key may do, for MinIO, AWS and SeaweedFS, and change nothing"),
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["print_policies"]:
+            self._print_policies(is_json=options["json"])
+        else:
+            self._set_up(is_json=options["json"])
+
+    def _print_policies(self, *, is_json: bool) -> None:
+        stores = storage.build_policies(storage.get_bucket())
+        if is_json:
+            self.stdout.write(json.dumps(stores))
+            return
+        for store, document in stores.items():
+            self.stdout.write(self.style.MIGRATE_HEADING(f"{STORES[store]}\n"))
+            parts = {"": document} if store == "seaweedfs" else document
+            for role, part in parts.items():
+                self.stdout.write(f"{ROLES.get(role, '')}\n{json.dumps(part, indent=2)}\n\n")
+
+    def _set_up(self, *, is_json: bool) -> None:
         try:
             # For programs the output is the same in every language.
-            with translation.override("en" if options["json"] else translation.get_language()):
+            with translation.override("en" if is_json else translation.get_language()):
                 steps = storage.setup_bucket()
         except StorageUnavailable as error:
             raise CommandError(f"{error.detail} ({error.__cause__})") from error
-        if options["json"]:
+        if is_json:
             self.stdout.write(json.dumps([asdict(step) for step in steps]))
         else:
             self._print(steps)

@@ -42,4 +42,10 @@ ATTACHMENTS = {
     "MESSAGE_MODEL": "chat.Post",
     "ACCESS_POLICY": "chat.policy.ReadersPolicy",
     "MAX_SIZE_MB": 1,
+    "SIGNER_ACCESS_KEY": os.environ.get("S3_SIGNER_ACCESS_KEY", ""),
+    "SIGNER_SECRET_KEY": os.environ.get("S3_SIGNER_SECRET_KEY", ""),
+    "READER_ACCESS_KEY": os.environ.get("S3_READER_ACCESS_KEY", ""),
+    "READER_SECRET_KEY": os.environ.get("S3_READER_SECRET_KEY", ""),
+    "ADMIN_ACCESS_KEY": os.environ.get("S3_ADMIN_ACCESS_KEY", ""),
+    "ADMIN_SECRET_KEY": os.environ.get("S3_ADMIN_SECRET_KEY", ""),
 }
