@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.core import checks
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -10,6 +11,9 @@ class AttachmentsConfig(AppConfig):
 
     def ready(self) -> None:
         from attachments import signals  # noqa: F401 (connects the receivers)
+        from attachments.triggers import ensure_triggers
+
+        post_migrate.connect(ensure_triggers, sender=self)
         from attachments.checks import check_settings, check_storage
 
         checks.register(check_settings)
