@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.core import checks
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -11,7 +12,9 @@ class AttachmentsConfig(AppConfig):
     def ready(self) -> None:
         from attachments import signals  # noqa: F401 (connects the receivers)
         from attachments.checks import check_access_keys, check_settings, check_storage
+        from attachments.triggers import ensure_triggers
 
+        post_migrate.connect(ensure_triggers, sender=self)
         checks.register(check_settings)
         checks.register(check_storage)
         checks.register(check_access_keys, deploy=True)

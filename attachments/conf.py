@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "CDN_URL": "",
     "CORS_ALLOWED_ORIGINS": (),
     "DOWNLOAD_EXPIRES_SECONDS": 600,
+    "MAX_ATTACHMENTS_PER_MESSAGE": 100,
     "MAX_SIZE_MB": 100,
     "MESSAGE_MODEL": "",
     "ORPHAN_DAYS": 7,
@@ -76,6 +77,10 @@ class AttachmentsSettings:
     @property
     def download_expires_in(self) -> timedelta:
         return timedelta(seconds=self["DOWNLOAD_EXPIRES_SECONDS"])
+
+    @property
+    def max_attachments_per_message(self) -> int:
+        return int(self["MAX_ATTACHMENTS_PER_MESSAGE"])
 
     @property
     def max_size_bytes(self) -> int:

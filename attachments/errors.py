@@ -27,10 +27,17 @@ class AttachmentError(Exception):
     @property
     def detail(self) -> str:
         """The message in the active language."""
-        return str(self.message) % self.params
+        return str(self.message) % _Params(self.params)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
+
+
+class _Params(dict[str, Any]):
+    """Of an error that a row keeps; another release may have written it with other ones."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
 
 
 # Kinds
@@ -102,6 +109,13 @@ class InvalidChecksum(InvalidInput):
     message = _("The checksum must be a SHA-256 digest of 32 bytes in base64.")
 
 
+class TooManyAttachments(InvalidInput):
+    """A message would carry more than ``ATTACHMENTS["MAX_ATTACHMENTS_PER_MESSAGE"]``."""
+
+    code = "too_many_attachments"
+    message = _("A message carries at most %(max_count)s attachments.")
+
+
 class InvalidIdempotencyKey(InvalidInput):
     code = "invalid_idempotency_key"
     message = _("An Idempotency-Key has 1 to %(max_length)s characters.")
@@ -114,7 +128,7 @@ class NotYours(Forbidden):
     """Someone else's attachment, which the caller may read."""
 
     code = "permission_denied"
-    message = _("Only its uploader or staff may do this.")
+    message = _("Only its uploader may do this, or staff with the permission to delete.")
 
 
 # State
@@ -147,6 +161,13 @@ class AlreadyLinked(Conflict):
 class UploadExpired(Gone):
     code = "upload_expired"
     message = _("The time to upload this file is over. Request a new upload.")
+
+
+class InUse(Conflict):
+    """A row of the host protects it (``on_delete=PROTECT`` or ``RESTRICT``)."""
+
+    code = "in_use"
+    message = _("The attachment is in use and cannot be deleted.")
 
 
 class IdempotencyKeyReused(Unprocessable):
@@ -187,9 +208,21 @@ class StorageUnavailable(Unavailable):
     message = _("The file storage is not available. Try again later.")
 
 
-REJECTIONS: dict[str, type[RejectedUpload]] = {
+class UnknownRejection(RejectedUpload):
+    """A row keeps a code that this release does not know: a newer one wrote it."""
+
+    message = _("The file was refused.")
+
+
+_REJECTIONS: dict[str, type[RejectedUpload]] = {
     error.code: error for error in (ContentMismatch, SizeMismatch, ChecksumMismatch, ObjectMissing)
 }
+
+
+def make_rejection(*, code: str, params: dict[str, Any]) -> RejectedUpload:
+    """The error that a row keeps as its code and its params."""
+    unknown: type[RejectedUpload] = type("UnknownRejection", (UnknownRejection,), {"code": code})
+    return _REJECTIONS.get(code, unknown)(**params)
 
 
 # Backups: only operators see these, in a terminal

@@ -1,9 +1,10 @@
 """Rows: what is known of each file."""
 
 import secrets
-import uuid
 from datetime import datetime
+from functools import cache
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connections, models
@@ -12,9 +13,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext_lazy as _
+from uuid_utils.compat import uuid7
 
 from attachments.conf import conf
-from attachments.errors import REJECTIONS
+from attachments.errors import make_rejection
 from attachments.policy import User, get_access_policy
 from attachments.rules.content_types import get_extensions, is_inline
 from attachments.rules.filenames import make_safe_name
@@ -24,7 +26,9 @@ from attachments.storage import ServedHeaders, get_attachments_storage
 
 class AttachmentQuerySet(models.QuerySet["Attachment"]):
     def visible_to(self, user: User) -> "AttachmentQuerySet":
-        """What ``user`` may see: his own, what hangs on messages he may read; staff all.
+        """What ``user`` may see: their own, and what is ready on messages that they may read.
+
+        Staff see all.
 
         The one rule behind detail, list, download and delete.
         """
@@ -32,21 +36,10 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
             return self.all()
         if user.pk is None:
             return self.none()
+        readable = get_access_policy().readable_messages(user)
         return self.filter(
-            Q(user=user.pk) | Q(message__in=get_access_policy().readable_messages(user))
+            Q(user=user.pk) | Q(status=Attachment.Status.READY, message__in=readable)
         )
-
-    def find(self, attachment_id: uuid.UUID) -> "Attachment | None":
-        """The row with this id, whoever may see it.
-
-        In plain SQL: Django takes longer to write this statement than PostgreSQL to run it. By the
-        id alone: with the user, and without statistics, PostgreSQL walks through all that he has.
-        """
-        connection = connections[self.db]
-        table = connection.ops.quote_name(self.model._meta.db_table)
-        pk = self.model._meta.pk.get_db_prep_value(attachment_id, connection, prepared=False)
-        rows = self.raw(f"SELECT * FROM {table} WHERE id = %s", [pk])  # noqa: S608 (no input in it)
-        return next(iter(rows), None)
 
     def ready(self) -> "AttachmentQuerySet":
         return self.filter(status=Attachment.Status.READY)
@@ -94,8 +87,8 @@ class Attachment(models.Model):
         REJECTED = "rejected", _("rejected")
         INFECTED = "infected", _("infected")
 
-    # Random, as in public mode whoever knows the id can guess the link.
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # Ids that begin with the time: new rows lie together in the index. Knowing one opens no file.
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
@@ -125,7 +118,7 @@ class Attachment(models.Model):
     )
     metadata = models.JSONField(_("metadata"), default=dict, blank=True)
     status = models.CharField(
-        _("status"), max_length=10, choices=Status.choices, default=Status.PENDING
+        _("status"), max_length=20, choices=Status.choices, default=Status.PENDING
     )
     error = models.JSONField(
         _("error"), null=True, blank=True, help_text=_("Why it was rejected: code and params.")
@@ -150,13 +143,6 @@ class Attachment(models.Model):
     copy_upload_id = models.TextField(
         _("multipart upload of the copy"), blank=True, default="", db_default=""
     )
-    idempotency_key = models.CharField(  # noqa: DJ001 (NULLs never collide)
-        _("idempotency key"),
-        max_length=255,
-        null=True,
-        blank=True,
-    )
-    idempotency_fingerprint = models.CharField(max_length=64, blank=True, editable=False)
 
     objects = AttachmentQuerySet.as_manager()
 
@@ -166,10 +152,13 @@ class Attachment(models.Model):
         verbose_name = _("attachment")
         verbose_name_plural = _("attachments")
         constraints = [
-            models.UniqueConstraint(
-                fields=["user", "idempotency_key"],
-                condition=Q(idempotency_key__isnull=False),
-                name="attachments_idempotency_key",
+            models.CheckConstraint(
+                condition=~Q(status="ready") | Q(size_bytes__isnull=False) & ~Q(storage_key=""),
+                name="attachments_ready_has_object",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="verifying") | Q(lease_expires_at__isnull=False),
+                name="attachments_verifying_has_lease",
             ),
         ]
         indexes = [
@@ -209,6 +198,18 @@ class Attachment(models.Model):
 
     def __str__(self) -> str:
         return self.filename
+
+    @classmethod
+    def find(cls, attachment_id: UUID) -> "Attachment | None":
+        """The row with this id, whoever may see it.
+
+        In plain SQL: Django takes longer to write this statement than PostgreSQL to run it. By the
+        id alone: with the user, and without statistics, PostgreSQL walks through all that they
+        have. Each column by its name: a newer release may add some while this one runs.
+        """
+        using = cls.objects.db
+        pk = cls._meta.pk.get_db_prep_value(attachment_id, connections[using], prepared=False)
+        return next(iter(cls.objects.raw(_get_find_statement(using), [pk])), None)
 
     @property
     def key(self) -> str:
@@ -254,8 +255,48 @@ class Attachment(models.Model):
         """Why it was rejected, as ``{code, detail}`` in the active language."""
         if self.error is None:
             return None
-        error = REJECTIONS[self.error["code"]](**self.error["params"])
+        error = make_rejection(**self.error)
         return {"code": error.code, "detail": error.detail}
+
+
+@cache
+def _get_find_statement(using: str) -> str:
+    quote = connections[using].ops.quote_name
+    options = Attachment._meta
+    columns = ", ".join(quote(str(field.column)) for field in options.concrete_fields)
+    table, pk = quote(options.db_table), quote(str(options.pk.column))
+    return f"SELECT {columns} FROM {table} WHERE {pk} = %s"  # noqa: S608 (no input in it)
+
+
+class IdempotencyKey(models.Model):
+    """An Idempotency-Key of a user, and the attachments that its request made."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="+",
+        verbose_name=_("user"),
+        db_index=False,  # the unique constraint serves it
+    )
+    key = models.CharField(_("key"), max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text=_("SHA-256 of the request."))
+    attachment_ids = models.JSONField(
+        _("attachments"), default=list, help_text=_("In the order of the request.")
+    )
+    expires_at = models.DateTimeField(_("expires at"), db_index=True)
+
+    class Meta:
+        db_table = "attachments_idempotency_keys"
+        verbose_name = _("idempotency key")
+        verbose_name_plural = _("idempotency keys")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "key"], name="attachments_idempotency_keys_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class ObjectDeletion(models.Model):
@@ -265,7 +306,7 @@ class ObjectDeletion(models.Model):
     goes when the object is gone, and has been looked for ``repeats`` times more.
     """
 
-    key = models.CharField(_("key"), max_length=512)
+    key = models.CharField(_("key"), max_length=512, db_index=True)
     upload_id = models.TextField(
         _("multipart upload"),
         blank=True,

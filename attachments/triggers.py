@@ -5,29 +5,40 @@ deleting transaction, so that row and note stand or fall together, and costs one
 many rows go.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
-from django.apps.registry import Apps
-from django.db import NotSupportedError
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db import NotSupportedError, connections
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """What the database does by itself when rows of the table ``attachments`` change."""
+
+    name: str
+    postgresql_event: str
+    """When, and what the rows are called in the body: what follows CREATE TRIGGER and its name."""
+    postgresql_body: str
+    """Of a function in PL/pgSQL, run once a statement."""
+    sqlite: str
+    """The whole statement."""
+
 
 # What a row may own: the object that it names and, until it is ready and its form is over, what its
 # client put. A copy that is being made lands after this: its key is deleted again later.
-_POSTGRESQL = """
-CREATE FUNCTION attachments_note_deletions() RETURNS trigger LANGUAGE plpgsql AS $$
+# SQLite rounds to milliseconds, which would be a moment yet to come.
+NOTE_DELETIONS = Trigger(
+    name="attachments_note_deletions",
+    postgresql_event="AFTER DELETE ON attachments REFERENCING OLD TABLE AS gone",
+    postgresql_body="""
 BEGIN
     INSERT INTO attachments_deletions (key, upload_id, repeats)
     SELECT storage_key, copy_upload_id, CASE status WHEN 'verifying' THEN 3 ELSE 0 END FROM gone
     UNION
     SELECT 'pending/' || id, '', 0 FROM gone WHERE status <> 'ready' OR expires_at > now();
     RETURN NULL;
-END $$;
-CREATE TRIGGER attachments_note_deletions AFTER DELETE ON attachments
-REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION attachments_note_deletions();
-"""
-
-# SQLite rounds to milliseconds, which would be a moment yet to come.
-_SQLITE = """
+END""",
+    sqlite="""
 CREATE TRIGGER attachments_note_deletions AFTER DELETE ON attachments FOR EACH ROW
 BEGIN
     INSERT INTO attachments_deletions (key, upload_id, repeats, due_at)
@@ -41,27 +52,49 @@ BEGIN
             '', 0
         WHERE OLD.status <> 'ready' OR OLD.expires_at > strftime('%Y-%m-%d %H:%M:%f', 'now')
     );
-END;
-"""
-
-_CREATE = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE}
-_DROP = {
-    "postgresql": "DROP FUNCTION attachments_note_deletions CASCADE;",
-    "sqlite": "DROP TRIGGER attachments_note_deletions;",
-}
+END""",
+)
+TRIGGERS = [NOTE_DELETIONS]
 
 
-def create_triggers(apps: Apps | None, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """For migrations. SQLite drops triggers when it remakes a table: create them again then."""
-    _run(_CREATE, schema_editor)
+def ensure_triggers(using: str, **kwargs: Any) -> None:
+    """After each migrate: make every trigger what this release wants it to be.
+
+    SQLite drops them when it remakes the table. What is right already is not touched, as that
+    would lock the table under running servers.
+    """
+    connection = connections[using]
+    if connection.vendor not in _ENSURE:
+        raise NotSupportedError(f"attachments needs PostgreSQL or SQLite, not {connection.vendor}.")
+    with connection.cursor() as cursor:
+        if "attachments" in connection.introspection.table_names(cursor):
+            for trigger in TRIGGERS:
+                _ENSURE[connection.vendor](cursor, trigger)
 
 
-def drop_triggers(apps: Apps | None, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    _run(_DROP, schema_editor)
+def _ensure_on_postgresql(cursor: Any, trigger: Trigger) -> None:
+    cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", [trigger.name])
+    if cursor.fetchone() != (trigger.postgresql_body,):
+        cursor.execute(
+            f"CREATE OR REPLACE FUNCTION {trigger.name}() RETURNS trigger LANGUAGE plpgsql "
+            f"AS $${trigger.postgresql_body}$$"
+        )
+    cursor.execute(
+        "SELECT FROM pg_trigger WHERE tgname = %s AND tgrelid = 'attachments'::regclass",
+        [trigger.name],
+    )
+    if cursor.fetchone() is None:
+        cursor.execute(
+            f"CREATE TRIGGER {trigger.name} {trigger.postgresql_event} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {trigger.name}()"
+        )
 
 
-def _run(statements: dict[str, str], schema_editor: Any) -> None:
-    vendor = schema_editor.connection.vendor
-    if vendor not in statements:
-        raise NotSupportedError(f"attachments needs PostgreSQL or SQLite, not {vendor}.")
-    schema_editor.execute(statements[vendor], params=None)
+def _ensure_on_sqlite(cursor: Any, trigger: Trigger) -> None:
+    cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [trigger.name])
+    if cursor.fetchone() != (trigger.sqlite.strip(),):
+        cursor.execute(f"DROP TRIGGER IF EXISTS {trigger.name}")
+        cursor.execute(trigger.sqlite)
+
+
+_ENSURE = {"postgresql": _ensure_on_postgresql, "sqlite": _ensure_on_sqlite}

@@ -1,5 +1,6 @@
 from django.urls import path
 
+from attachments.api.parsers import BoundedBatchParser
 from attachments.api.views import AttachmentViewSet
 
 app_name = "attachments"
@@ -8,6 +9,11 @@ urlpatterns = [
     path("attachments", AttachmentViewSet.as_view({"get": "list"}), name="list"),
     path(
         "attachments/presigned", AttachmentViewSet.as_view({"post": "presigned"}), name="presigned"
+    ),
+    path(
+        "attachments/presigned/batch",
+        AttachmentViewSet.as_view({"post": "presigned_batch"}, parser_classes=[BoundedBatchParser]),
+        name="presigned-batch",
     ),
     path("attachments/confirm", AttachmentViewSet.as_view({"post": "confirm"}), name="confirm"),
     path(

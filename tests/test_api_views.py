@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from attachments.models import Attachment
+from attachments.services import pending
 
 pytestmark = pytest.mark.django_db
 
@@ -188,6 +189,8 @@ def test_list_filters(client, api, user, other_user, ready, message_of):
     assert list_ids(client, status="ready") == [ready["id"]]
     assert list_ids(client, message_id=message.pk) == [linked]
     assert list_ids(client, message_id=message.pk, status="ready") == []
+    assert list_ids(api(other_user)) == []  # it is not ready yet
+    Attachment.objects.filter(pk=linked).update(status="ready", size_bytes=1)
     assert list_ids(api(other_user)) == [linked]
     assert list_ids(api(other_user), message_id=message.pk + 1) == []
 
@@ -457,8 +460,14 @@ def test_a_method_that_is_not_there(client):
 # Speed: what one call costs
 
 
+@pytest.fixture
+def originals_stay(monkeypatch):
+    """For longer than a test takes."""
+    monkeypatch.setattr(pending, "DELAY_SECONDS", 60)
+
+
 def test_what_the_plain_calls_cost(
-    client, post_file, samples, store_calls, django_assert_num_queries
+    client, post_file, samples, store_calls, originals_stay, django_assert_num_queries
 ):
     presign(client)
     store_calls()
@@ -479,7 +488,9 @@ def test_what_the_plain_calls_cost(
     ("padding", "calls"),
     [(0, ["CopyObject", "GetObject"]), (2**18, ["CopyObject", "GetObject", "HeadObject"])],
 )
-def test_what_a_declared_checksum_costs(client, post_file, samples, store_calls, padding, calls):
+def test_what_a_declared_checksum_costs(
+    client, post_file, samples, store_calls, originals_stay, padding, calls
+):
     """Nothing, if the first bytes are all; a look, if the store tells it."""
     content = samples["image/png"] + b"\0" * padding
     digest = base64.b64encode(hashlib.sha256(content).digest()).decode()

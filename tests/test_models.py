@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 
-from attachments.models import Attachment
+from attachments.models import Attachment, ObjectDeletion
+from attachments.triggers import ensure_triggers
 
 
 @pytest.mark.django_db
@@ -77,3 +79,103 @@ def test_each_filter_has_its_index(where, index):
         plan = " ".join(line for (line,) in cursor.fetchall())
 
     assert index in plan
+
+
+# What a newer release does to the table, or writes into it
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_column_that_is_added_under_a_running_server_breaks_nothing(user, attachment_of, api):
+    """PostgreSQL refuses a prepared ``SELECT *`` whose columns are others now."""
+    client = api(user)
+    attachments = [attachment_of(user) for _ in range(8)]
+    base = "/api/v1/attachments"
+
+    def use(attachment):
+        assert client.get(f"{base}/{attachment.pk}").status_code == 200
+        assert client.get(base).status_code == 200
+        body = {"attachment_id": str(attachment.pk)}
+        assert client.post(f"{base}/confirm", body, format="json").status_code == 200
+        assert client.delete(f"{base}/{attachment.pk}").status_code == 204
+
+    for attachment in attachments[:6]:  # psycopg prepares what it sent five times
+        use(attachment)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_prepared_statements WHERE statement ~ 'attachments'"
+        )
+        assert cursor.fetchone()[0] > 0
+        cursor.execute("ALTER TABLE attachments ADD COLUMN of_a_newer_release text")
+        cursor.execute("ALTER TABLE attachments_deletions ADD COLUMN of_a_newer_release text")
+    try:
+        for attachment in attachments[6:]:
+            use(attachment)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE attachments DROP COLUMN of_a_newer_release")
+            cursor.execute("ALTER TABLE attachments_deletions DROP COLUMN of_a_newer_release")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"status": "ready", "size_bytes": None},
+        {"status": "ready", "size_bytes": 1, "storage_key": ""},
+        {"status": "verifying", "lease_expires_at": None},
+    ],
+)
+def test_the_database_refuses_what_the_code_never_writes(user, upload, values):
+    upload(user)
+
+    with pytest.raises(IntegrityError):
+        Attachment.objects.update(**values)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [{"code": "of_a_newer_release", "params": {"a": 1}}])
+def test_an_error_code_of_a_newer_release_is_shown(user, upload, api, error):
+    ticket = upload(user)
+    Attachment.objects.update(status="rejected", error=error)
+    client = api(user)
+
+    shown = client.get(f"/api/v1/attachments/{ticket.attachment_id}").json()
+    body = {"attachment_id": str(ticket.attachment_id)}
+    confirmed = client.post("/api/v1/attachments/confirm", body, format="json")
+
+    assert shown["error"] == {"code": error["code"], "detail": "The file was refused."}
+    assert (confirmed.status_code, confirmed.json()["errors"][0]["code"]) == (422, error["code"])
+
+
+@pytest.mark.django_db
+def test_an_error_with_other_params_is_shown(user, upload):
+    upload(user)
+    Attachment.objects.update(status="rejected", error={"code": "size_mismatch", "params": {}})
+
+    assert Attachment.objects.get().error_info["detail"] == "The file has ? bytes; expected ?."
+
+
+# Triggers
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migrate_makes_the_triggers_anew(user, upload):
+    """SQLite drops them when it remakes the table."""
+    with connection.cursor() as cursor:
+        on_table = " ON attachments" if connection.vendor == "postgresql" else ""
+        cursor.execute(f"DROP TRIGGER attachments_note_deletions{on_table}")
+
+    call_command("migrate", verbosity=0)
+
+    upload(user)
+    Attachment.objects.all()._raw_delete(using="default")
+    assert ObjectDeletion.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migrate_leaves_triggers_alone_that_are_right():
+    with CaptureQueriesContext(connection) as queries:
+        ensure_triggers("default")
+
+    assert not [query for query in queries if not query["sql"].lstrip().startswith("SELECT")]

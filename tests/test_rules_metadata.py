@@ -48,3 +48,23 @@ def test_what_a_database_cannot_hold_is_refused(value):
         clean_metadata(value)
 
     assert raised.value.attr == "metadata"
+
+
+@pytest.mark.parametrize("number", [1e307, -1e307, 1e-300])
+def test_numbers_count_as_they_are_stored(number):
+    """PostgreSQL writes them out: 300 digits each."""
+    assert clean_metadata({"a": [number] * 20})
+    with pytest.raises(InvalidMetadata):
+        clean_metadata({"a": [number] * 40})
+
+
+def test_depth_is_bounded():
+    def nest(depth):
+        value = {}
+        for _ in range(depth):
+            value = {"a": [value]}
+        return value
+
+    assert clean_metadata(nest(10))
+    with pytest.raises(InvalidMetadata):
+        clean_metadata(nest(20))

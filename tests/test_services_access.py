@@ -1,6 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import requests
-from django.db import transaction
+from django.contrib.auth.models import Permission
+from django.db import connection, transaction
+from django.utils import timezone
 
 from attachments import services
 from attachments.errors import (
@@ -8,6 +12,7 @@ from attachments.errors import (
     AttachmentNotReady,
     NotFound,
     NotYours,
+    TooManyAttachments,
 )
 from attachments.models import Attachment
 from tests.stores import list_keys
@@ -146,15 +151,83 @@ def link(user, message, *attachments):
         )
 
 
-def test_link_takes_one_query(user, attachment_of, message_of, django_assert_num_queries):
-    message, attachments = message_of(user), [attachment_of(user) for _ in range(3)]
+@pytest.mark.parametrize("count", [1, 3])
+def test_link_takes_as_many_queries_for_one_as_for_many(
+    user, attachment_of, message_of, django_assert_num_queries, count
+):
+    message, attachments = message_of(user), [attachment_of(user) for _ in range(count)]
 
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(6):  # a savepoint and its end, the message, two counts, UPDATE
         services.link_attachments(
             attachment_ids=[attachment.pk for attachment in attachments], message=message, user=user
         )
 
+    assert message.attachments.count() == count
+
+
+def test_a_message_carries_no_more_than_its_limit(user, attachment_of, message_of, settings):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_ATTACHMENTS_PER_MESSAGE": 2}
+    message = message_of(user)
+    attachments = [attachment_of(user) for _ in range(3)]
+
+    def link(*some):
+        ids = [attachment.pk for attachment in some]
+        services.link_attachments(attachment_ids=ids, message=message, user=user)
+
+    with pytest.raises(TooManyAttachments):
+        link(*attachments)
+    link(*attachments[:2])
+    link(*attachments[:2])  # again is no error
+    with pytest.raises(TooManyAttachments):
+        link(attachments[2])
+    with pytest.raises(TooManyAttachments):
+        services.confirm_upload(attachment_id=attachments[2].pk, user=user, message_id=message.pk)
+    with pytest.raises(TooManyAttachments):
+        services.presign_upload(
+            user=user, filename="a", content_type="image/png", message_id=message.pk
+        )
+
+    assert message.attachments.count() == 2
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_many_confirms_at_once_never_pass_the_limit(user, attachment_of, message_of, settings):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_ATTACHMENTS_PER_MESSAGE": 3}
+    message = message_of(user)
+    attachments = [attachment_of(user) for _ in range(8)]
+
+    def link(attachment):
+        try:
+            services.confirm_upload(attachment_id=attachment.pk, user=user, message_id=message.pk)
+        except TooManyAttachments:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(link, attachments)) == 3
     assert message.attachments.count() == 3
+
+
+def test_what_is_not_ready_is_seen_by_its_uploader_and_staff_alone(
+    user, other_user, staff_user, upload, message_of
+):
+    message = message_of(user, other_user)
+    ticket = upload(user, message_id=message.pk)
+
+    def see(viewer):
+        return services.get_attachment(attachment_id=ticket.attachment_id, user=viewer)
+
+    for status in Attachment.Status:
+        Attachment.objects.update(status=status, size_bytes=1, lease_expires_at=timezone.now())
+        assert see(user).pk == see(staff_user).pk == ticket.attachment_id
+        if status == "ready":
+            assert see(other_user)
+        else:
+            with pytest.raises(NotFound):
+                see(other_user)
 
 
 def test_link_refuses_what_is_not_the_users(
@@ -216,9 +289,11 @@ def test_staff_may_delete_and_readers_may_not(
 ):
     attachment = attachment_of(user, message_id=message_of(user, other_user).pk)
 
-    with pytest.raises(NotYours):
-        delete(attachment, other_user)
-    delete(attachment, staff_user)
+    for stranger in (other_user, staff_user):  # to be staff is not enough
+        with pytest.raises(NotYours):
+            delete(attachment, stranger)
+    staff_user.user_permissions.add(Permission.objects.get(codename="delete_attachment"))
+    delete(attachment, type(staff_user).objects.get(pk=staff_user.pk))
 
     assert not Attachment.objects.exists()
 

@@ -2,6 +2,7 @@ import base64
 import hashlib
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -21,7 +22,7 @@ from attachments.errors import (
     UploadExpired,
     UploadInProgress,
 )
-from attachments.models import Attachment, AttachmentQuerySet
+from attachments.models import Attachment
 from attachments.services.attempts import Attempt
 
 pytestmark = pytest.mark.django_db
@@ -348,14 +349,14 @@ def test_two_confirms_that_hang_it_on_one_message_at_the_same_moment(
 ):
     ticket, message = upload(user), message_of(user)
     confirm(ticket, user)
-    find = AttachmentQuerySet.find
+    find = Attachment.find
 
-    def find_before_the_other(rows, attachment_id):
-        found = find(rows, attachment_id)
+    def find_before_the_other(attachment_id):
+        found = find(attachment_id)
         Attachment.objects.update(message=message)
         return found
 
-    monkeypatch.setattr(AttachmentQuerySet, "find", find_before_the_other)
+    monkeypatch.setattr(Attachment, "find", find_before_the_other)
 
     assert confirm(ticket, user, message_id=message.pk).message == message
 
@@ -368,7 +369,7 @@ def test_the_message_goes_while_a_ready_attachment_is_hung(user, upload, message
     def check(**kwargs):
         message._meta.model.objects.all().delete()
 
-    monkeypatch.setattr("attachments.services.confirm.check_linkable", check)
+    monkeypatch.setattr("attachments.services.changes.check_linkable", check)
 
     with pytest.raises(NotFound):
         confirm(ticket, user, message_id=message.pk)
@@ -412,6 +413,49 @@ def test_bad_metadata_loses_nothing(user, upload):
         confirm(ticket, user, metadata={"b": "x" * 5000})
 
     assert confirm(ticket, user).metadata == {"a": "x" * 5000}
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_confirms_with_metadata_at_once_lose_no_key(user, upload):
+    ticket = upload(user)
+    confirm(ticket, user)
+
+    def add(number):
+        confirm(ticket, user, metadata={f"key {number}": number})
+        connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+
+    assert Attachment.objects.get().metadata == {f"key {number}": number for number in range(40)}
+
+
+def test_metadata_given_meanwhile_is_kept(user, upload, monkeypatch):
+    """The confirm read the row before another one handed it over with metadata of its own."""
+    ticket = upload(user, metadata={"a": 1})
+    copy_object = storage.copy_object
+
+    def copy(**kwargs):
+        Attachment.objects.update(metadata={"a": 1, "b": 2})
+        return copy_object(**kwargs)
+
+    monkeypatch.setattr(storage, "copy_object", copy)
+
+    assert confirm(ticket, user, metadata={"c": 3}).metadata == {"a": 1, "b": 2, "c": 3}
+
+
+def test_who_lost_the_right_to_the_message_publishes_without_it(
+    user, other_user, upload, message_of
+):
+    message = message_of(user, other_user)
+    ticket = upload(user, message_id=message.pk)
+    message.conversation.participants.remove(user)
+
+    attachment = confirm(ticket, user)
+
+    assert (attachment.is_ready, attachment.message_id) == (True, None)
+    assert Attachment.objects.get().message_id is None
 
 
 @pytest.mark.postgres

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from attachments import services, storage
@@ -20,8 +21,9 @@ from attachments.errors import (
     InvalidMetadata,
     InvalidSize,
     NotFound,
+    TooManyAttachments,
 )
-from attachments.models import Attachment
+from attachments.models import Attachment, IdempotencyKey
 
 pytestmark = pytest.mark.django_db
 
@@ -204,12 +206,88 @@ def test_keys_are_each_users_own(user, other_user):
 
 def test_a_key_is_free_after_24_hours(user):
     first = services.presign_upload(user=user, **PNG, idempotency_key="k")
-    Attachment.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
+    IdempotencyKey.objects.update(expires_at=F("expires_at") - timedelta(hours=24, seconds=1))
 
     second = services.presign_upload(user=user, **{**PNG, "filename": "b.png"}, idempotency_key="k")
 
     assert second.attachment_id != first.attachment_id
-    assert Attachment.objects.filter(idempotency_key="k").count() == 1
+    assert IdempotencyKey.objects.count() == 1
+
+
+@pytest.mark.parametrize("end", ["rejected", "infected", "deleted"])
+def test_a_key_is_free_when_what_it_stands_for_is_gone(user, end):
+    first = services.presign_upload(user=user, **PNG, idempotency_key="k")
+    rows = Attachment.objects.filter(pk=first.attachment_id)
+    rows.delete() if end == "deleted" else rows.update(status=end)
+
+    second = services.presign_upload(user=user, **PNG, idempotency_key="k")
+    third = services.presign_upload(user=user, **PNG, idempotency_key="k")
+
+    assert (second.is_replayed, third.is_replayed) == (False, True)
+    assert first.attachment_id != second.attachment_id == third.attachment_id
+
+
+# Several files
+
+
+def test_a_batch(user, django_assert_num_queries):
+    files = [{**PNG, "filename": f"{number}.png"} for number in range(20)]
+    storage.ensure_bucket()
+
+    with django_assert_num_queries(3):  # BEGIN, INSERT, COMMIT
+        tickets = services.presign_uploads(user=user, files=files)
+
+    rows = Attachment.objects.in_bulk()
+    assert [rows[ticket.attachment_id].filename for ticket in tickets] == [
+        file["filename"] for file in files
+    ]
+    for ticket in tickets:
+        assert ticket.fields["key"] == f"pending/{ticket.attachment_id}"
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "attr"),
+    [
+        ({"filename": ""}, InvalidFilename, "files.1.filename"),
+        ({"content_type": "text/x"}, ContentTypeNotAllowed, "files.1.content_type"),
+        ({"message_id": 0}, NotFound, "files.1.message_id"),
+    ],
+)
+def test_a_batch_is_made_whole_or_not_at_all(user, bad, error, attr):
+    with pytest.raises(error) as raised:
+        services.presign_uploads(user=user, files=[PNG, {**PNG, **bad}])
+
+    assert raised.value.attr == attr
+    assert not Attachment.objects.exists()
+
+
+def test_a_batch_for_one_message_keeps_its_limit(user, message_of, settings):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_ATTACHMENTS_PER_MESSAGE": 1}
+
+    with pytest.raises(TooManyAttachments):
+        services.presign_uploads(user=user, files=[{**PNG, "message_id": message_of(user).pk}] * 2)
+
+    assert not Attachment.objects.exists()
+
+
+def test_a_replayed_batch_gives_new_ones_in_the_place_of_those_that_are_gone(user):
+    def presign():
+        files = [{**PNG, "filename": f"{number}.png"} for number in range(3)]
+        return services.presign_uploads(user=user, files=files, idempotency_key="k")
+
+    first = [ticket.attachment_id for ticket in presign()]
+    Attachment.objects.filter(pk=first[0]).delete()
+    Attachment.objects.filter(pk=first[2]).update(status="rejected")
+
+    second = presign()
+
+    assert [ticket.is_replayed for ticket in second] == [False, True, False]
+    assert second[1].attachment_id == first[1]
+    assert [ticket.attachment_id for ticket in presign()] == [
+        ticket.attachment_id for ticket in second
+    ]
+    with pytest.raises(IdempotencyKeyReused):
+        services.presign_uploads(user=user, files=[PNG], idempotency_key="k")
 
 
 @pytest.mark.postgres
@@ -233,4 +311,4 @@ def test_two_requests_with_one_key_at_the_same_moment(user):
 
     assert len({ticket.attachment_id for ticket in tickets}) == 1
     assert sorted(ticket.is_replayed for ticket in tickets) == [False] + [True] * 7
-    assert Attachment.objects.filter(idempotency_key="k").count() == 1
+    assert Attachment.objects.count() == 2

@@ -112,7 +112,7 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
         message = self._make_column("link_message", _("message"), request)
         surroundings = self._make_column("link_surroundings", _("belongs to"), request)
         file = ["preview", "filename", "content_type", "exact_size", "state", "reason", "download"]
-        storage = ["id", "key", "checksum", "idempotency_key"]
+        storage = ["id", "key", "checksum"]
         moments = ["created_at", "confirmed_at", "expires_at", "lease_expires_at"]
         return [
             (None, {"fields": file}),

@@ -7,8 +7,6 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
 from rest_framework.parsers import JSONParser
 
-MAX_BODY_BYTES = 64 * 1024  # metadata is at most 8 KiB, a filename 255 characters
-
 
 class RequestTooLarge(exceptions.APIException):
     status_code = 413
@@ -19,6 +17,8 @@ class RequestTooLarge(exceptions.APIException):
 class BoundedJSONParser(JSONParser):
     """Bounds length and nesting; REST framework's parser reads any length, and crashes on depth."""
 
+    max_body_bytes = 64 * 1024  # metadata is at most 8 KiB, a filename 255 characters
+
     def parse(
         self,
         stream: IO[Any],
@@ -26,7 +26,7 @@ class BoundedJSONParser(JSONParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         request = (parser_context or {})["request"]
-        if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > self.max_body_bytes:
             raise RequestTooLarge
         try:
             data = super().parse(stream, media_type, parser_context)
@@ -35,3 +35,7 @@ class BoundedJSONParser(JSONParser):
         if not isinstance(data, dict):
             raise exceptions.ParseError(_("The body must be a JSON object."))
         return data
+
+
+class BoundedBatchParser(BoundedJSONParser):
+    max_body_bytes = 256 * 1024  # of up to 20 files

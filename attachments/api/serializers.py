@@ -11,6 +11,8 @@ from attachments.models import Attachment
 from attachments.policy import get_message_model
 from attachments.services import get_download_url
 
+MAX_FILES_PER_BATCH = 20  # the contract
+
 
 @extend_schema_field({"type": "string"})
 class TextField(serializers.Field):
@@ -89,6 +91,12 @@ class PresignSerializer(serializers.Serializer):
     metadata = MetadataField(required=False, allow_null=True)
 
 
+class BatchPresignSerializer(serializers.Serializer):
+    files = serializers.ListField(
+        child=PresignSerializer(), min_length=1, max_length=MAX_FILES_PER_BATCH
+    )
+
+
 class ConfirmSerializer(serializers.Serializer):
     attachment_id = serializers.UUIDField()
     message_id = MessageIdField(required=False, allow_null=True)
@@ -106,6 +114,10 @@ class TicketSerializer(serializers.Serializer):
     expires_at = serializers.DateTimeField()
     expires_in = serializers.IntegerField(help_text=_("Seconds."))
     max_size_bytes = serializers.IntegerField()
+
+
+class TicketsSerializer(serializers.Serializer):
+    tickets = TicketSerializer(many=True)
 
 
 class ErrorInfoSerializer(serializers.Serializer):

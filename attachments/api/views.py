@@ -1,6 +1,7 @@
 """The views: they check the request's shape, call one service, and shape the answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -27,19 +28,41 @@ from attachments.api.parsers import BoundedJSONParser
 from attachments.api.serializers import (
     AttachmentFilterSerializer,
     AttachmentSerializer,
+    BatchPresignSerializer,
     ConfirmSerializer,
     PresignSerializer,
     TicketSerializer,
+    TicketsSerializer,
 )
 from attachments.models import Attachment, AttachmentQuerySet
 
 # One of each serves all requests, because without data of their own they keep no state. Making one
 # costs as much as a query.
-_PRESIGN, _CONFIRM = PresignSerializer(), ConfirmSerializer()
+_PRESIGN, _BATCH, _CONFIRM = PresignSerializer(), BatchPresignSerializer(), ConfirmSerializer()
 _TICKET, _ATTACHMENT = TicketSerializer(), AttachmentSerializer()
 
 _MALFORMED = {400: ("required", "invalid", "null"), 413: ("request_too_large",)}
-_METADATA_ERRORS = (errors.InvalidMetadata, errors.NotFound, errors.StorageUnavailable)
+_METADATA_ERRORS = (
+    errors.InvalidMetadata,
+    errors.NotFound,
+    errors.StorageUnavailable,
+    errors.TooManyAttachments,
+)
+_PRESIGN_ERRORS = (
+    errors.ContentTypeNotAllowed,
+    errors.FileTooLarge,
+    errors.InvalidFilename,
+    errors.InvalidSize,
+    errors.InvalidChecksum,
+    errors.InvalidIdempotencyKey,
+    errors.IdempotencyKeyReused,
+    *_METADATA_ERRORS,
+)
+_IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    location=OpenApiParameter.HEADER,
+    description=_("The same key with the same body gives the same attachment again."),
+)
 
 
 @extend_schema_view(
@@ -84,27 +107,11 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
             "POST the fields to the url as multipart/form-data, then the file as the last field, "
             "`file`; then confirm."
         ),
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key",
-                location=OpenApiParameter.HEADER,
-                description=_("The same key with the same body gives the same attachment again."),
-            )
-        ],
+        parameters=[_IDEMPOTENCY_KEY],
         request=PresignSerializer,
         responses={
             201: OpenApiResponse(TicketSerializer, _("`Idempotent-Replayed: true` if repeated.")),
-            **describe_errors(
-                errors.ContentTypeNotAllowed,
-                errors.FileTooLarge,
-                errors.InvalidFilename,
-                errors.InvalidSize,
-                errors.InvalidChecksum,
-                errors.InvalidIdempotencyKey,
-                errors.IdempotencyKeyReused,
-                *_METADATA_ERRORS,
-                also=_MALFORMED,
-            ),
+            **describe_errors(*_PRESIGN_ERRORS, also=_MALFORMED),
         },
     )
     def presigned(self, request: Request) -> Response:
@@ -113,8 +120,26 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
             idempotency_key=request.headers.get("Idempotency-Key"),
             **_PRESIGN.run_validation(request.data),
         )
-        headers = {"Idempotent-Replayed": "true"} if ticket.is_replayed else {}
-        return Response(_TICKET.to_representation(ticket), status=201, headers=headers)
+        return _answer_presigned(_TICKET.to_representation(ticket), [ticket])
+
+    @extend_schema(
+        summary=_("Get forms to upload up to 20 files with"),
+        description=_("All or none; the tickets are in the order of the files."),
+        parameters=[_IDEMPOTENCY_KEY],
+        request=BatchPresignSerializer,
+        responses={
+            201: OpenApiResponse(TicketsSerializer, _("`Idempotent-Replayed: true` if repeated.")),
+            **describe_errors(*_PRESIGN_ERRORS, also=_MALFORMED),
+        },
+    )
+    def presigned_batch(self, request: Request) -> Response:
+        tickets = services.presign_uploads(
+            user=request.user,
+            idempotency_key=request.headers.get("Idempotency-Key"),
+            **_BATCH.run_validation(request.data),
+        )
+        body = {"tickets": [_TICKET.to_representation(ticket) for ticket in tickets]}
+        return _answer_presigned(body, tickets)
 
     @extend_schema(
         summary=_("Confirm an upload: it is verified and published"),
@@ -155,7 +180,7 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     @extend_schema(
         summary=_("Delete an attachment and its file"),
         description=_("Its uploader and staff may do this."),
-        responses={204: None, **describe_errors(errors.NotFound, errors.NotYours)},
+        responses={204: None, **describe_errors(errors.NotFound, errors.NotYours, errors.InUse)},
     )
     def destroy(self, request: Request, attachment_id: str) -> Response:
         services.delete_attachment(attachment_id=_parse_id(attachment_id), user=request.user)
@@ -180,6 +205,12 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
         return services.get_attachment(
             attachment_id=_parse_id(attachment_id), user=self.request.user
         )
+
+
+def _answer_presigned(body: dict[str, Any], tickets: Sequence[services.Ticket]) -> Response:
+    is_replayed = any(ticket.is_replayed for ticket in tickets)
+    headers = {"Idempotent-Replayed": "true"} if is_replayed else {}
+    return Response(body, status=201, headers=headers)
 
 
 def _parse_id(value: str) -> UUID:

@@ -1,8 +1,7 @@
-import uuid
-
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.utils.timezone
+import uuid_utils.compat
 from django.conf import settings
 from django.db import migrations, models
 
@@ -29,7 +28,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("key", models.CharField(max_length=512, verbose_name="key")),
+                ("key", models.CharField(db_index=True, max_length=512, verbose_name="key")),
                 (
                     "upload_id",
                     models.TextField(
@@ -90,7 +89,10 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                        default=uuid_utils.compat.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("filename", models.CharField(max_length=255, verbose_name="filename")),
@@ -134,7 +136,7 @@ class Migration(migrations.Migration):
                             ("infected", "infected"),
                         ],
                         default="pending",
-                        max_length=10,
+                        max_length=20,
                         verbose_name="status",
                     ),
                 ),
@@ -190,16 +192,6 @@ class Migration(migrations.Migration):
                         default="",
                         verbose_name="multipart upload of the copy",
                     ),
-                ),
-                (
-                    "idempotency_key",
-                    models.CharField(
-                        blank=True, max_length=255, null=True, verbose_name="idempotency key"
-                    ),
-                ),
-                (
-                    "idempotency_fingerprint",
-                    models.CharField(blank=True, editable=False, max_length=64),
                 ),
                 (
                     "message",
@@ -264,10 +256,69 @@ class Migration(migrations.Migration):
                     ),
                 ],
                 "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status", "ready"), _negated=True),
+                            models.Q(
+                                ("size_bytes__isnull", False),
+                                models.Q(("storage_key", ""), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="attachments_ready_has_object",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status", "verifying"), _negated=True),
+                            ("lease_expires_at__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="attachments_verifying_has_lease",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="IdempotencyKey",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.CharField(max_length=255, verbose_name="key")),
+                (
+                    "fingerprint",
+                    models.CharField(help_text="SHA-256 of the request.", max_length=64),
+                ),
+                (
+                    "attachment_ids",
+                    models.JSONField(
+                        default=list,
+                        help_text="In the order of the request.",
+                        verbose_name="attachments",
+                    ),
+                ),
+                ("expires_at", models.DateTimeField(db_index=True, verbose_name="expires at")),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "idempotency key",
+                "verbose_name_plural": "idempotency keys",
+                "db_table": "attachments_idempotency_keys",
+                "constraints": [
                     models.UniqueConstraint(
-                        condition=models.Q(("idempotency_key__isnull", False)),
-                        fields=("user", "idempotency_key"),
-                        name="attachments_idempotency_key",
+                        fields=("user", "key"), name="attachments_idempotency_keys_unique"
                     )
                 ],
             },

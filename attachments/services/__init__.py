@@ -4,7 +4,6 @@ from attachments.services.access import (
     delete_attachment,
     get_attachment,
     get_download_url,
-    link_attachments,
 )
 from attachments.services.bulk import (
     Extent,
@@ -15,8 +14,9 @@ from attachments.services.bulk import (
 from attachments.services.confirm import confirm_upload
 from attachments.services.deletions import carry_out_after_commit, carry_out_deletions
 from attachments.services.findings import Finding, FindingKind
+from attachments.services.linking import link_attachments
 from attachments.services.pending import remove_now
-from attachments.services.presign import Ticket, presign_upload
+from attachments.services.presign import Ticket, presign_upload, presign_uploads
 from attachments.services.process import process_attachment, process_waiting
 from attachments.services.purge import (
     BATCH_SIZE,
@@ -51,6 +51,7 @@ __all__ = [
     "link_attachments",
     "measure_attachments",
     "presign_upload",
+    "presign_uploads",
     "preview_purge",
     "process_attachment",
     "process_waiting",

@@ -7,7 +7,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any, NoReturn
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -66,8 +66,10 @@ class Attempt:
         )
         key = attachment.make_key()
         with transaction.atomic() if has_predecessor else nullcontext():
+            # As it was read: not, for instance, one that was handed over to a worker meanwhile.
+            same = {"storage_key": old_key, "in_background": attachment.in_background}
             is_taken = _update(
-                Attachment.objects.filter(is_free, pk=attachment.pk, storage_key=old_key),
+                Attachment.objects.filter(is_free, pk=attachment.pk, **same),
                 attachment,
                 status=Attachment.Status.VERIFYING,
                 storage_key=key,
@@ -113,26 +115,20 @@ class Attempt:
         self._change(copy_upload_id=upload_id)
 
     def publish(self, **fields: Any) -> None:
-        """Serve the copy. Raises ``AttemptLost``, and ``NotFound`` if the message is gone."""
-        try:
-            self._change(
-                status=Attachment.Status.READY,
-                confirmed_at=timezone.now(),
-                lease_expires_at=None,
-                in_background=False,
-                copy_upload_id="",
-                **fields,
-            )
-        except IntegrityError as error:
-            raise NotFound(attr="message_id") from error
+        """Serve the copy. Raises ``AttemptLost``."""
+        self._change(
+            status=Attachment.Status.READY,
+            confirmed_at=timezone.now(),
+            lease_expires_at=None,
+            in_background=False,
+            copy_upload_id="",
+            **fields,
+        )
         self._is_over = True
 
     def hand_over(self, **fields: Any) -> None:
-        """Leave the work to a worker. Raises as ``publish``."""
-        try:
-            self._let_go(in_background=True, lease_expires_at=Now(), **fields)
-        except IntegrityError as error:
-            raise NotFound(attr="message_id") from error
+        """Leave the work to a worker. Raises ``AttemptLost``."""
+        self._let_go(in_background=True, lease_expires_at=Now(), **fields)
 
     def release(self) -> None:
         """Let the next confirm have the row at once. Raises ``AttemptLost``."""

@@ -1,7 +1,9 @@
-"""Presign: a row and a signed form, without a call to the store."""
+"""Presign: rows and signed forms, without a call to the store."""
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +15,7 @@ from django.utils import timezone
 from attachments import storage
 from attachments.conf import conf
 from attachments.errors import (
+    AttachmentError,
     ContentTypeNotAllowed,
     FileTooLarge,
     IdempotencyKeyReused,
@@ -20,12 +23,12 @@ from attachments.errors import (
     InvalidSize,
     NotFound,
 )
-from attachments.models import Attachment
+from attachments.models import Attachment, IdempotencyKey
 from attachments.policy import User
 from attachments.rules.checksums import clean_checksum
 from attachments.rules.filenames import clean_filename
 from attachments.rules.metadata import clean_metadata
-from attachments.services.access import check_linkable
+from attachments.services.linking import check_linkable, reserve_room
 
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)  # the contract
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
@@ -47,22 +50,68 @@ class Ticket:
     """Whether an earlier request with the same Idempotency-Key made the attachment."""
 
 
-def presign_upload(
-    *,
+def presign_upload(*, user: User, idempotency_key: str | None = None, **request: Any) -> Ticket:
+    """Make a pending attachment and sign the form that takes exactly the declared file.
+
+    ``request`` has ``filename`` and ``content_type``, and may have ``size_bytes``,
+    ``checksum_sha256``, ``message_id`` and ``metadata``. Raises the ``InvalidInput`` errors,
+    ``NotFound`` for the message, ``TooManyAttachments``, ``IdempotencyKeyReused``;
+    ``StorageUnavailable`` only until this process has seen the bucket.
+    """
+    (ticket,) = _presign({"": request}, user=user, idempotency_key=idempotency_key)
+    return ticket
+
+
+def presign_uploads(
+    *, user: User, files: Sequence[Mapping[str, Any]], idempotency_key: str | None = None
+) -> list[Ticket]:
+    """Presign several files, all or none; the tickets are in the order of the files.
+
+    Raises as ``presign_upload``; ``attr`` then begins with the file, as ``files.3.filename``.
+    """
+    requests = {f"files.{number}.": request for number, request in enumerate(files)}
+    return _presign(requests, user=user, idempotency_key=idempotency_key)
+
+
+def _presign(
+    requests: Mapping[str, Mapping[str, Any]], *, user: User, idempotency_key: str | None
+) -> list[Ticket]:
+    """``requests`` by what their fields begin with in errors."""
+    attachments = []
+    checked: set[Any] = {None}
+    for prefix, request in requests.items():
+        try:
+            attachments.append(attachment := _make_attachment(user, **request))
+            if attachment.message_id not in checked:
+                check_linkable(message_id=attachment.message_id, user=user)
+                checked.add(attachment.message_id)
+        except AttachmentError as error:
+            error.attr = f"{prefix}{error.attr}"
+            raise
+    storage.ensure_bucket()
+    try:
+        if idempotency_key is None:
+            stored = _insert(attachments)
+        else:
+            stored = _insert_once(attachments, user=user, key=idempotency_key)
+    except IntegrityError as error:  # the message went since it was looked at
+        raise NotFound(attr="message_id") from error
+    return [
+        _sign_ticket(attachment, is_replayed=attachment is not new)
+        for attachment, new in zip(stored, attachments, strict=True)
+    ]
+
+
+def _make_attachment(
     user: User,
+    *,
     filename: str,
     content_type: str,
     size_bytes: int | None = None,
     checksum_sha256: str | None = None,
     message_id: Any = None,
     metadata: dict[str, Any] | None = None,
-    idempotency_key: str | None = None,
-) -> Ticket:
-    """Make a pending attachment and sign the form that takes exactly the declared file.
-
-    Raises the ``InvalidInput`` errors, ``NotFound`` for the message, ``IdempotencyKeyReused``;
-    ``StorageUnavailable`` only until this process has seen the bucket.
-    """
+) -> Attachment:
     attachment = Attachment(
         user_id=user.pk,
         filename=clean_filename(filename),
@@ -74,14 +123,7 @@ def presign_upload(
         expires_at=timezone.now() + conf.upload_expires_in,
     )
     attachment.storage_key = attachment.pending_key
-    if message_id is not None:
-        check_linkable(message_id=message_id, user=user)
-    storage.ensure_bucket()
-    if idempotency_key is None:
-        _save(attachment)
-        return _sign_ticket(attachment, is_replayed=False)
-    stored = _save_once(attachment, key=idempotency_key)
-    return _sign_ticket(stored, is_replayed=stored is not attachment)
+    return attachment
 
 
 def _clean_content_type(content_type: str) -> str:
@@ -124,51 +166,80 @@ def _sign_ticket(attachment: Attachment, *, is_replayed: bool) -> Ticket:
     )
 
 
-def _save(attachment: Attachment) -> None:
-    try:
-        attachment.save(force_insert=True)
-    except IntegrityError as error:  # the message went since it was looked at
-        raise NotFound(attr="message_id") from error
+def _insert(attachments: list[Attachment]) -> list[Attachment]:
+    """All the rows in one statement. Raises ``NotFound`` and ``TooManyAttachments``."""
+    messages = Counter(item.message_id for item in attachments if item.message_id is not None)
+    if not messages and len(attachments) == 1:  # a transaction for it would be two statements more
+        attachments[0].save(force_insert=True)
+        return attachments
+    with transaction.atomic():
+        for message_id, count in sorted(messages.items()):
+            reserve_room(message_id=message_id, count=count)
+        Attachment.objects.bulk_create(attachments)
+    return attachments
 
 
-def _save_once(attachment: Attachment, *, key: str) -> Attachment:
-    """Insert the row, or give the one that the same request made before.
+def _insert_once(attachments: list[Attachment], *, user: User, key: str) -> list[Attachment]:
+    """Insert the rows, or give those that the same request made before.
 
-    The unique index decides between two requests that arrive at the same moment.
+    The unique constraint decides between two requests that arrive at the same moment. A row that
+    was refused or deleted since has a new one in its place; if all were, the key is free.
     """
     if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH:
         raise InvalidIdempotencyKey(attr="Idempotency-Key", max_length=MAX_IDEMPOTENCY_KEY_LENGTH)
-    attachment.idempotency_key = key
-    attachment.idempotency_fingerprint = _make_fingerprint(attachment)
-    same_key = Attachment.objects.filter(user_id=attachment.user_id, idempotency_key=key)
-    try:
-        with transaction.atomic():
-            attachment.save(force_insert=True)
-    except IntegrityError as error:
-        cutoff = timezone.now() - IDEMPOTENCY_KEY_LIFETIME
-        if same_key.filter(created_at__lt=cutoff).update(idempotency_key=None):
-            return _save_once(attachment, key=key)
-        stored = same_key.first()
-        if stored is None:  # not the key: the message went since it was looked at
-            raise NotFound(attr="message_id") from error
-    else:
-        return attachment
-    if stored.idempotency_fingerprint != attachment.idempotency_fingerprint:
-        raise IdempotencyKeyReused from None
-    # The fresh form outlives the first one, and so does the time to confirm.
-    stored.expires_at = attachment.expires_at
-    Attachment.objects.filter(pk=stored.pk).update(expires_at=stored.expires_at)
+    fingerprint = _make_fingerprint(attachments)
+    expires_at = timezone.now() + IDEMPOTENCY_KEY_LIFETIME
+    with transaction.atomic():
+        record, _ = IdempotencyKey.objects.select_for_update().get_or_create(
+            user_id=user.pk,
+            key=key,
+            defaults={"fingerprint": fingerprint, "expires_at": expires_at},
+        )
+        is_over = record.expires_at <= timezone.now()
+        living = {} if is_over else _find_living(record.attachment_ids)
+        if not living:  # it is new, or free again
+            record.fingerprint, record.expires_at = fingerprint, expires_at
+            record.attachment_ids = [str(attachment.pk) for attachment in attachments]
+        elif record.fingerprint != fingerprint:
+            raise IdempotencyKeyReused
+        ids = record.attachment_ids
+        stored = [living.get(pk, new) for pk, new in zip(ids, attachments, strict=True)]
+        if missing := [item for item in stored if str(item.pk) not in living]:
+            _insert(missing)
+            record.attachment_ids = [str(item.pk) for item in stored]
+            record.save()
+        _prolong(living.values(), expires_at=attachments[0].expires_at)
     return stored
 
 
-def _make_fingerprint(attachment: Attachment) -> str:
+def _prolong(attachments: Collection[Attachment], *, expires_at: datetime) -> None:
+    """The fresh form outlives the first one, and so does the time to confirm."""
+    for attachment in attachments:
+        attachment.expires_at = expires_at
+    if attachments:
+        Attachment.objects.filter(pk__in=[item.pk for item in attachments]).update(
+            expires_at=expires_at
+        )
+
+
+def _find_living(ids: list[str]) -> dict[str, Attachment]:
+    """Those that were neither deleted nor refused, by id."""
+    refused = [Attachment.Status.REJECTED, Attachment.Status.INFECTED]
+    rows = Attachment.objects.filter(pk__in=ids).exclude(status__in=refused)
+    return {str(row.pk): row for row in rows}
+
+
+def _make_fingerprint(attachments: list[Attachment]) -> str:
     """A digest of what was asked for, the same however the JSON was spelled."""
     request = [
-        attachment.filename,
-        attachment.content_type,
-        attachment.size_bytes,
-        attachment.checksum_sha256,
-        str(attachment.message_id),
-        attachment.metadata,
+        [
+            attachment.filename,
+            attachment.content_type,
+            attachment.size_bytes,
+            attachment.checksum_sha256,
+            str(attachment.message_id),
+            attachment.metadata,
+        ]
+        for attachment in attachments
     ]
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()

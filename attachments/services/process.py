@@ -11,6 +11,7 @@ from attachments import storage
 from attachments.errors import NotUploaded, RejectedUpload, UploadExpired, UploadInProgress
 from attachments.models import Attachment, AttachmentQuerySet
 from attachments.services.attempts import Attempt
+from attachments.services.changes import keep_linkable_message
 from attachments.services.pending import remove_soon
 from attachments.services.verify import verify_upload
 
@@ -22,7 +23,7 @@ def process_attachment(*, attachment_id: UUID) -> None:
 
     Raises ``StorageUnavailable``; then a later call does it.
     """
-    attachment = Attachment.objects.find(attachment_id)
+    attachment = Attachment.find(attachment_id)
     if attachment is None:
         return
     if attachment.in_background:
@@ -65,7 +66,9 @@ def _verify(attachment: Attachment) -> None:
         attempt = Attempt.take(attachment)
         with attempt.hold():
             try:
-                attempt.publish(**verify_upload(attempt, in_request=False))
+                found = verify_upload(attempt, in_request=False)
+                keep_message = keep_linkable_message(attachment, user=attachment.user)
+                attempt.publish(**found, **keep_message)
             except (NotUploaded, UploadExpired):  # the original is gone: the client has to know
                 attempt.release()
     except (RejectedUpload, UploadInProgress):

@@ -21,7 +21,7 @@ def drop_index(apps: Apps, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("attachments", "0002_note_deletions"),
+        ("attachments", "0001_initial"),
     ]
 
     operations = [migrations.RunPython(create_index, drop_index)]
