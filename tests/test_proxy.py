@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 from django.conf import settings
 
 from tests.proxy import StoreProxy, name_operation
-from tests.stores import open_resource
+from tests.stores import name_bucket, open_resource
 
 WAIT = 20
 
@@ -25,7 +25,7 @@ WAIT = 20
 @pytest.fixture(scope="module")
 def store_bucket():
     """The bucket, seen past the proxy."""
-    bucket = open_resource(os.environ["S3_ENDPOINT_URL"]).Bucket(f"proxy-{uuid4()}")
+    bucket = open_resource(os.environ["S3_ENDPOINT_URL"]).Bucket(name_bucket())
     bucket.create()
     yield bucket
     bucket.meta.client.close()
