@@ -1,8 +1,9 @@
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import AnonymousUser, Permission
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -81,7 +82,7 @@ def test_a_private_link_is_signed_and_works(user, attachment_of, samples, settin
 
     url = services.get_download_url(attachment)
 
-    assert "X-Amz-Expires=600" in url
+    assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == ["600"]
     assert requests.get(url, timeout=10).content == samples["image/png"]
 
 
@@ -228,6 +229,12 @@ def test_what_is_not_ready_is_seen_by_its_uploader_and_staff_alone(
         else:
             with pytest.raises(NotFound):
                 see(other_user)
+
+
+def test_who_is_not_signed_in_sees_nothing(user, attachment_of, message_of):
+    attachment_of(user, message_id=message_of(user).pk)
+
+    assert not Attachment.objects.visible_to(AnonymousUser()).exists()
 
 
 def test_link_refuses_what_is_not_the_users(

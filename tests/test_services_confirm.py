@@ -476,6 +476,36 @@ def test_the_message_goes_while_the_store_is_asked(user, upload, message_of, mon
     assert confirm(ticket, user).is_ready
 
 
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_two_confirms_for_two_messages_at_once(user, upload, message_of):
+    """One message gets it, and keeps it."""
+    ticket, messages = upload(user), [message_of(user) for _ in range(8)]
+    confirm(ticket, user)
+
+    def hang(message):
+        try:
+            return confirm(ticket, user, message_id=message.pk).message_id
+        except AlreadyLinked:
+            return None
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        (winner,) = filter(None, pool.map(hang, messages))
+    assert Attachment.objects.get().message_id == winner
+
+
+@pytest.mark.parametrize("is_public", [True, False])
+def test_caches_of_many_people_keep_public_files_alone(user, upload, bucket, settings, is_public):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "PUBLIC_READ": is_public}
+
+    served = read_served(bucket, confirm(upload(user), user))
+
+    reach = "public" if is_public else "private"
+    assert served["CacheControl"] == f"{reach}, max-age=31536000, immutable"
+
+
 # The lease
 
 

@@ -197,6 +197,14 @@ def test_the_same_key_with_another_body_is_refused(user, change):
     assert Attachment.objects.count() == 1
 
 
+def test_the_same_key_for_another_message_is_refused(user, message_of):
+    first, second = message_of(user).pk, message_of(user).pk
+    services.presign_upload(user=user, **PNG, message_id=first, idempotency_key="k")
+
+    with pytest.raises(IdempotencyKeyReused):
+        services.presign_upload(user=user, **PNG, message_id=second, idempotency_key="k")
+
+
 def test_keys_are_each_users_own(user, other_user):
     first = services.presign_upload(user=user, **PNG, idempotency_key="k")
     second = services.presign_upload(user=other_user, **PNG, idempotency_key="k")
