@@ -14,6 +14,7 @@ import pytest
 import requests
 from botocore.config import Config
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
 from attachments import services, storage
@@ -30,7 +31,7 @@ from tests.proxy import StoreProxy
 
 pytestmark = pytest.mark.django_db
 
-TRIES = 100
+TRIES = {"postgresql": 100, "sqlite": 10}
 EXE = b"MZ\x90\x00\x03\x00\x00\x00" + b"\0" * 2**16
 
 
@@ -122,7 +123,7 @@ def test_a_client_posts_other_files_all_through_the_confirm(
     good = samples["image/png"] + b"\0" * 2**16
     outcomes = dict.fromkeys(("ready", "rejected"), 0)
 
-    for _ in range(TRIES):
+    for _ in range(TRIES[connection.vendor]):
         ticket = upload(user, content=good)
         with posting(post_file, ticket, [EXE, good]):
             try:
@@ -133,7 +134,7 @@ def test_a_client_posts_other_files_all_through_the_confirm(
         if attachment.is_ready:
             assert assert_serves_what_the_row_says(attachment) == good
 
-    assert min(outcomes.values()) > 0, outcomes
+    assert min(outcomes.values()) > 0, outcomes  # or else nothing was tried
 
 
 @pytest.mark.parametrize("is_polite", [True, False])
@@ -365,6 +366,7 @@ def test_a_long_checksum_is_compared_by_a_worker(user, upload, bucket, samples, 
     assert (bad.status, bad.error["code"]) == ("rejected", "checksum_mismatch")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_what_waits_for_a_worker_is_never_purged_as_stale(user, upload, samples, small_limits):
     ticket = upload(user, content=samples["image/png"] + b"\0" * (6 * 2**20))
     confirm(ticket, user)

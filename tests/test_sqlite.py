@@ -10,10 +10,14 @@ import pytest
 from tests.stores import name_bucket
 
 TESTS = Path(__file__).parent
-MODULES = ("admin", "messaging", "models", "services_*", "views")
+MODULES = ("admin", "api_views", "messaging", "models", "promise", "services_*")
+
+
+TIMEOUT_SECONDS = 400
 
 
 @pytest.mark.postgres
+@pytest.mark.timeout(TIMEOUT_SECONDS)
 def test_all_but_concurrent_writers_works_on_sqlite(tmp_path):
     modules = [str(path) for name in MODULES for path in sorted(TESTS.glob(f"test_{name}.py"))]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules]
@@ -31,7 +35,7 @@ def test_all_but_concurrent_writers_works_on_sqlite(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=170,
+        timeout=TIMEOUT_SECONDS,
     )
 
     assert result.returncode == 0, result.stdout
