@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connections, models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.http import content_disposition_header
@@ -30,19 +30,23 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 
         Staff see all.
 
-        The one rule behind detail, list, download and delete.
+        The one rule behind detail, list, download and delete. It is quick for rows that are chosen
+        by id or message; ``services.VisibleAttachments`` gives pages of all.
         """
         if getattr(user, "is_staff", False):
             return self.all()
         if user.pk is None:
             return self.none()
-        readable = get_access_policy().readable_messages(user)
-        return self.filter(
-            Q(user=user.pk) | Q(status=Attachment.Status.READY, message__in=readable)
-        )
+        # EXISTS asks for each row's own message. IN would collect all messages of the user first.
+        readable = get_access_policy().readable_messages(user).filter(pk=OuterRef("message"))
+        return self.filter(Q(user=user.pk) | Q(Exists(readable), status=Attachment.Status.READY))
 
     def ready(self) -> "AttachmentQuerySet":
         return self.filter(status=Attachment.Status.READY)
+
+    def shared(self) -> "AttachmentQuerySet":
+        """Ready, and on a message: whoever may read that sees it."""
+        return self.ready().filter(message__isnull=False)
 
     def orphans(self, *, created_before: datetime) -> "AttachmentQuerySet":
         """Ready, and on no message."""
@@ -148,7 +152,7 @@ class Attachment(models.Model):
 
     class Meta:
         db_table = "attachments"
-        ordering = ["-created_at"]
+        ordering = ["-created_at", "-id"]
         verbose_name = _("attachment")
         verbose_name_plural = _("attachments")
         constraints = [
@@ -162,12 +166,18 @@ class Attachment(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["user", "-created_at"], name="attachments_user_created"),
-            models.Index(fields=["-created_at"], name="attachments_created"),
+            # Those that serve pages end with the id: thousands of rows may share a moment.
+            models.Index(fields=["user", "-created_at", "-id"], name="attachments_user_created"),
+            models.Index(fields=["-created_at", "-id"], name="attachments_created"),
             models.Index(
-                fields=["message"],
+                fields=["message", "-created_at", "-id"],
                 condition=Q(message__isnull=False),
                 name="attachments_linked",
+            ),
+            models.Index(
+                fields=["-created_at", "-id"],
+                condition=Q(message__isnull=False, status="ready"),
+                name="attachments_shared",
             ),
             models.Index(
                 fields=["created_at"],

@@ -273,6 +273,23 @@ def test_pages_show_each_row_once_there_and_back(admin, user, monkeypatch):
     assert back == [names[4:8], names[:4]]
 
 
+def test_1500_rows_of_one_moment_are_shown_once_each(admin, user):
+    make_rows(user, 1500, created_at=timezone.now())
+    changelist = admin.get(LIST).context["cl"]
+    there = [[row.pk for row in changelist.result_list]]
+    while changelist.older_link:
+        changelist = admin.get(LIST + changelist.older_link).context["cl"]
+        there.append([row.pk for row in changelist.result_list])
+    back = []
+    while changelist.newer_link:
+        changelist = admin.get(LIST + changelist.newer_link).context["cl"]
+        back.append([row.pk for row in changelist.result_list])
+
+    shown = [pk for page in there for pk in page]
+    assert shown == list(Attachment.objects.order_by("-pk").values_list("pk", flat=True))
+    assert back == there[-2::-1]
+
+
 def test_pages_keep_the_filters(admin, user, monkeypatch):
     monkeypatch.setattr(pages.AttachmentAdmin, "list_per_page", 1)
     make_rows(user, 2, content_type="audio/ogg", filename="song")

@@ -7,18 +7,17 @@ from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
-from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-OLDER, NEWER = "older", "newer"
+from attachments.paging import InvalidPosition, Position, parse_position, read_page
 
 
 class KeysetChangeList(ChangeList):
     """Pages by position instead of by number, so that no page needs COUNT or OFFSET.
 
     The order is always ``ModelAdmin.ordering``: field names, all of them descending, the last one
-    unique. An index on the first one serves every page.
+    unique. An index on them serves every page.
     """
 
     older_link = newer_link = newest_link = ""
@@ -28,8 +27,8 @@ class KeysetChangeList(ChangeList):
         return bool(self.older_link or self.newer_link)
 
     @property
-    def keys(self) -> list[str]:
-        return [str(name).removeprefix("-") for name in self.model_admin.ordering or ()]
+    def names(self) -> tuple[str, ...]:
+        return tuple(str(name).removeprefix("-") for name in self.model_admin.ordering or ())
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return list(self.model_admin.ordering or ())
@@ -38,24 +37,17 @@ class KeysetChangeList(ChangeList):
         return {}
 
     def get_results(self, request: HttpRequest) -> None:
-        page = request.GET.get(PAGE_VAR, "")
-        direction, _, position = page.partition(".")
-        is_newer = direction == NEWER
-        rows = self.queryset.reverse() if is_newer else self.queryset
-        if page:
-            rows = rows.filter(self._parse_position(position, is_newer))
-        found = list(rows[: self.list_per_page + 1])
-        has_more = len(found) > self.list_per_page
-        found = found[: self.list_per_page]
-        if is_newer:
-            found.reverse()
-        if found and (has_more or is_newer):
-            self.older_link = self._link(OLDER, found[-1])
-        if found and (has_more if is_newer else page):
-            self.newer_link = self._link(NEWER, found[0])
-        if page:
-            self.newest_link = self.get_query_string()
-        self._show(found)
+        text = request.GET.get(PAGE_VAR, "")
+        try:
+            position = parse_position(text, model=self.model, names=self.names) if text else None
+        except InvalidPosition as error:
+            raise IncorrectLookupParameters from error
+        page = read_page(
+            self.queryset, size=self.list_per_page, position=position, names=self.names
+        )
+        self.older_link, self.newer_link = self._link(page.older), self._link(page.newer)
+        self.newest_link = self.get_query_string() if position else ""
+        self._show(page.rows)
 
     def _show(self, found: list[Model]) -> None:
         """What the admin's views and templates ask for."""
@@ -66,25 +58,5 @@ class KeysetChangeList(ChangeList):
         self.show_admin_actions = True
         self.paginator = None
 
-    def _link(self, direction: str, row: Model) -> str:
-        values = [self._get_field(name).value_to_string(row) for name in self.keys]
-        return self.get_query_string({PAGE_VAR: f"{direction}.{'~'.join(values)}"})
-
-    def _parse_position(self, position: str, is_newer: bool) -> Q:
-        """Select the rows beyond a position, in a form that the index on the first key serves."""
-        lookup = "gt" if is_newer else "lt"
-        try:
-            values = [
-                (name, self._get_field(name).to_python(text))
-                for name, text in zip(self.keys, position.split("~"), strict=True)
-            ]
-        except (ValueError, ValidationError) as error:
-            raise IncorrectLookupParameters from error
-        beyond, same = Q(), Q()
-        for name, value in values:
-            beyond |= same & Q((f"{name}__{lookup}", value))
-            same &= Q((name, value))
-        return Q((f"{values[0][0]}__{lookup}e", values[0][1])) & beyond
-
-    def _get_field(self, name: str) -> Any:
-        return self.opts.pk if name == "pk" else self.opts.get_field(name)
+    def _link(self, position: Position | None) -> str:
+        return self.get_query_string({PAGE_VAR: position.write()}) if position else ""

@@ -12,9 +12,8 @@ from drf_spectacular.utils import (
     OpenApiParameter,
     OpenApiResponse,
     extend_schema,
-    extend_schema_view,
 )
-from rest_framework import mixins, viewsets
+from rest_framework import viewsets
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -34,7 +33,7 @@ from attachments.api.serializers import (
     TicketSerializer,
     TicketsSerializer,
 )
-from attachments.models import Attachment, AttachmentQuerySet
+from attachments.models import Attachment
 
 # One of each serves all requests, because without data of their own they keep no state. Making one
 # costs as much as a query.
@@ -65,20 +64,9 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
-@extend_schema_view(
-    list=extend_schema(
-        summary=_("List the attachments that you may see, newest first"),
-        description=_("Your own, and those of messages that you may read."),
-        parameters=[AttachmentFilterSerializer],
-        responses={
-            200: AttachmentSerializer(many=True),
-            **describe_errors(also={400: ("invalid",), 404: ("not_found",)}),
-        },
-    ),
-)
 # No transaction stays open across a call to the store, which is the slow part of a request.
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
-class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
+class AttachmentViewSet(viewsets.GenericViewSet):
     """Files that clients put straight into the store.
 
     The class sets what the contract fixes, so that the host's REST framework settings cannot
@@ -96,10 +84,21 @@ class AttachmentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
     def get_exception_handler(self) -> Callable[..., Response | None]:
         return exception_handler
 
-    def get_queryset(self) -> AttachmentQuerySet:
-        query = AttachmentFilterSerializer(data=self.request.query_params)
+    @extend_schema(
+        summary=_("List the attachments that you may see, newest first"),
+        description=_("Your own, and those of messages that you may read."),
+        parameters=[AttachmentFilterSerializer],
+        responses={
+            200: AttachmentSerializer(many=True),
+            **describe_errors(also={400: ("invalid",), 404: ("not_found",)}),
+        },
+    )
+    def list(self, request: Request) -> Response:
+        query = AttachmentFilterSerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        return Attachment.objects.visible_to(self.request.user).filter(**query.validated_data)
+        visible: Any = services.VisibleAttachments(user=request.user, **query.validated_data)
+        page = self.paginate_queryset(visible) or []
+        return self.get_paginated_response([_ATTACHMENT.to_representation(row) for row in page])
 
     @extend_schema(
         summary=_("Get a form to upload a file with"),

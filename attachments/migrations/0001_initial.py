@@ -220,14 +220,21 @@ class Migration(migrations.Migration):
                 "verbose_name": "attachment",
                 "verbose_name_plural": "attachments",
                 "db_table": "attachments",
-                "ordering": ["-created_at"],
+                "ordering": ["-created_at", "-id"],
                 "indexes": [
-                    models.Index(fields=["user", "-created_at"], name="attachments_user_created"),
-                    models.Index(fields=["-created_at"], name="attachments_created"),
+                    models.Index(
+                        fields=["user", "-created_at", "-id"], name="attachments_user_created"
+                    ),
+                    models.Index(fields=["-created_at", "-id"], name="attachments_created"),
                     models.Index(
                         condition=models.Q(("message__isnull", False)),
-                        fields=["message"],
+                        fields=["message", "-created_at", "-id"],
                         name="attachments_linked",
+                    ),
+                    models.Index(
+                        condition=models.Q(("message__isnull", False), ("status", "ready")),
+                        fields=["-created_at", "-id"],
+                        name="attachments_shared",
                     ),
                     models.Index(
                         condition=models.Q(("message__isnull", True), ("status", "ready")),

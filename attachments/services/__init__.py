@@ -15,6 +15,7 @@ from attachments.services.confirm import confirm_upload
 from attachments.services.deletions import carry_out_after_commit, carry_out_deletions
 from attachments.services.findings import Finding, FindingKind
 from attachments.services.linking import link_attachments
+from attachments.services.listing import VisibleAttachments
 from attachments.services.pending import remove_now
 from attachments.services.presign import Ticket, presign_upload, presign_uploads
 from attachments.services.process import process_attachment, process_waiting
@@ -40,6 +41,7 @@ __all__ = [
     "PurgeReport",
     "ReconcileReport",
     "Ticket",
+    "VisibleAttachments",
     "carry_out_after_commit",
     "carry_out_deletions",
     "confirm_upload",

@@ -35,8 +35,10 @@ class Message(models.Model):
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
-        ordering = ["-created_at"]
-        indexes = [models.Index(fields=["conversation", "-created_at"], name="messages_newest")]
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(fields=["conversation", "-created_at", "-id"], name="messages_newest")
+        ]
         verbose_name = _("message")
         verbose_name_plural = _("messages")
 

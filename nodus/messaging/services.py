@@ -49,7 +49,7 @@ def list_messages(*, conversation_id: int, reader: User) -> QuerySet[Message]:
 
 _READY_ATTACHMENTS = Prefetch(
     "attachments",
-    queryset=Attachment.objects.ready().order_by("created_at"),
+    queryset=Attachment.objects.ready().order_by("created_at", "pk"),
     to_attr="ready_attachments",
 )
 

@@ -68,9 +68,11 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "message",
                 "verbose_name_plural": "messages",
-                "ordering": ["-created_at"],
+                "ordering": ["-created_at", "-id"],
                 "indexes": [
-                    models.Index(fields=["conversation", "-created_at"], name="messages_newest")
+                    models.Index(
+                        fields=["conversation", "-created_at", "-id"], name="messages_newest"
+                    )
                 ],
             },
         ),
