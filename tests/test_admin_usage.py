@@ -278,7 +278,7 @@ NO_WORKER = "django_tasks.backends.immediate.ImmediateBackend"
 def read_note(response):
     """What the page says of its figures."""
     form = response.content.decode().split('class="usage-refresh"')[1].split("</form>")[0]
-    return strip_tags(form.split("<p>")[1].split("</p>")[0])
+    return strip_tags(form.split("<p>")[1].split("</p>")[0]).strip()
 
 
 @pytest.mark.usefixtures("_many_rows")
@@ -320,7 +320,7 @@ def test_a_worker_is_asked_for_the_first_figures(viewer, user, make_row, use_tas
     pages = [viewer.get(ADDRESS), viewer.get(ADDRESS)]
 
     for page in pages:
-        assert "A worker gathers the figures." in read_note(page)
+        assert "A worker was asked for the figures" in read_note(page)
         assert list(read_tables(page)) == ["owners"]
         assert read_tables(page)["owners"][1:] == [["alice", "1", "1.0 MB"]]
     (task,) = DBTaskResult.objects.all()
@@ -335,7 +335,7 @@ def test_without_a_worker_nothing_is_counted_until_somebody_asks(viewer, user, m
     make_row(user)
 
     page = viewer.get(ADDRESS)
-    assert "Nobody has gathered the figures yet." in read_note(page)
+    assert "The figures have not been counted yet" in read_note(page)
     assert list(read_tables(page)) == ["owners"]
 
     answer = viewer.post(f"{ADDRESS}?days=7")

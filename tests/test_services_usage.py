@@ -9,7 +9,7 @@ from django.utils import timezone
 from attachments import services
 from attachments.models import Attachment, ObjectDeletion, Usage, UsageFigures
 from attachments.services import kept_usage
-from attachments.services.kept_usage import claim_refresh, find_figures
+from attachments.services.kept_usage import find_figures, request_refresh
 from attachments.services.usage import (
     DAYS,
     Amount,
@@ -221,12 +221,15 @@ def test_figures_of_another_format_are_not_read():
 
 
 def test_a_worker_is_asked_once_in_ten_minutes():
-    assert claim_refresh()
-    assert not claim_refresh()
+    asked_at, is_new = request_refresh()
+    assert is_new
+    assert request_refresh() == (asked_at, False)
 
-    UsageFigures.objects.update(requested_at=timezone.now() - timedelta(minutes=11))
+    UsageFigures.objects.update(requested_at=asked_at - timedelta(minutes=11))
 
-    assert claim_refresh()
+    asked_again_at, is_new = request_refresh()
+    assert is_new
+    assert asked_again_at > asked_at
 
 
 def test_a_purge_refreshes(user, make_row, bucket, monkeypatch):

@@ -140,10 +140,11 @@ def _show_figures(figures: usage.Figures, *, days: int) -> dict[str, Any]:
 def _ask_for_figures() -> dict[str, Any]:
     """Let a worker count, if there is one: not a backend that would do so in this request."""
     if isinstance(refresh_usage.get_backend(), ImmediateBackend):
-        return {"is_gathered": False}
-    if kept_usage.claim_refresh():
+        return {}
+    asked_at, is_new = kept_usage.request_refresh()
+    if is_new:
         refresh_usage.enqueue()
-    return {"is_gathered": True}
+    return {"asked_at": asked_at}
 
 
 def _show_days(by_day: dict[date, usage.Amount]) -> dict[str, Any]:

@@ -51,12 +51,18 @@ def find_figures(*, rows: int) -> Figures | None:
     return _load(kept) if kept and kept["format"] == _FORMAT else None
 
 
-def claim_refresh() -> bool:
-    """Whether nobody has asked a worker for figures lately. Then the caller is who asks."""
+def request_refresh() -> tuple[datetime, bool]:
+    """When a worker was last asked for figures, and whether the caller has to ask now.
+
+    However many look at the page, one of them asks, and again after ``REQUEST_EVERY``.
+    """
     now = timezone.now()
     UsageFigures.objects.get_or_create(pk=1)
-    unasked = Q(requested_at=None) | Q(requested_at__lt=now - REQUEST_EVERY)
-    return bool(UsageFigures.objects.filter(unasked, pk=1).update(requested_at=now))
+    rows = UsageFigures.objects.filter(pk=1)
+    is_due = Q(requested_at=None) | Q(requested_at__lt=now - REQUEST_EVERY)
+    if rows.filter(is_due).update(requested_at=now):
+        return now, True
+    return rows.values_list("requested_at", flat=True).get() or now, False
 
 
 def _dump(figures: Figures) -> dict[str, Any]:
