@@ -1,7 +1,9 @@
 """One row of usage per user, kept by the database."""
 
 import threading
+import time
 from datetime import timedelta
+from random import Random
 from uuid import uuid4
 
 import pytest
@@ -280,20 +282,40 @@ def test_statements_of_a_transaction_in_any_order_of_users(
 
 
 @pytest.mark.postgres
-def test_purges_at_once(django_user_model, make_rows, run_at_once):
-    """Django deletes a hundred rows a statement: each batch locks users in many statements."""
-    users = [django_user_model.objects.create_user(f"user-{number}") for number in range(40)]
+def test_purges_and_deleted_users_at_once(django_user_model, run_at_once):
+    """Django deletes a hundred rows a statement: each batch locks users in several statements."""
+    # given
+    users = django_user_model.objects.bulk_create(
+        django_user_model(username=f"user-{number}") for number in range(300)
+    )
     old = timezone.now() - timedelta(days=30)
-    for _ in range(15):
-        for owner in users:
-            make_rows(owner, created_at=old)
-            make_rows(owner)
+    draw = Random(1)
+    Attachment.objects.bulk_create(
+        Attachment(
+            user=draw.choice(users),
+            filename="file",
+            content_type="image/png",
+            size_bytes=draw.randrange(100),
+            status="ready",
+            storage_key="attachments/key",
+            created_at=old + timedelta(seconds=draw.randrange(10_000)),
+            expires_at=old,
+        )
+        for _ in range(3000)
+    )
+    kept = Attachment.objects.order_by("?").values_list("pk", flat=True)[:500]
+    Attachment.objects.filter(pk__in=list(kept)).update(created_at=timezone.now())
 
+    # when
     def purge():
-        services.purge_attachments(batch_size=150)
+        services.purge_attachments(batch_size=500)
 
-    assert run_at_once(purge, purge, users[3].delete, users[30].delete) == []
-    assert Attachment.objects.count() == 38 * 15
+    errors = run_at_once(purge, purge, users[3].delete, users[200].delete)
+
+    # then
+    assert errors == []
+    assert Attachment.objects.exists()
+    assert not Attachment.objects.filter(created_at__lt=timezone.now() - timedelta(days=1)).exists()
     assert_usage_is_right()
 
 
@@ -347,6 +369,38 @@ def test_recount_counts_once_what_its_transaction_changed(user, make_rows):
         services.recount_usage()
 
     assert_usage_is_right()
+
+
+@pytest.mark.postgres
+def test_two_recounts_do_not_mend_twice(user, make_rows, run_at_once):
+    make_rows(user, 2)
+    Usage.objects.update(files=7)
+
+    def hold_the_row():
+        with transaction.atomic():
+            Usage.objects.select_for_update().get()
+            barrier.wait(10)
+            wait_until_blocked(2)
+
+    def recount():
+        barrier.wait(10)
+        services.recount_usage()
+
+    barrier = threading.Barrier(3)
+    assert run_at_once(hold_the_row, recount, recount) == []
+    assert_usage_is_right()
+
+
+def wait_until_blocked(count):
+    """Wait until so many other transactions wait for a lock."""
+    deadline = time.monotonic() + 30
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0] >= count:
+                return
+            time.sleep(0.02)
+    raise AssertionError(f"{count} transactions never waited at once")
 
 
 @pytest.mark.postgres
