@@ -40,11 +40,10 @@ format: $(INSTALLED) ## Format the code
 bench: $(INSTALLED) ## Measure requests per second and bytes moved
 	@$(BIN)/python -m tests.benchmarks.upload_flow
 
-bench-large: $(INSTALLED) ## Measure purge, reconcile, admin and lists at 200,000 objects and 1,000,000 rows
-	@$(BIN)/python -m tests.benchmarks.purge_at_scale
-	@$(BIN)/python -m tests.benchmarks.reconcile_at_scale
-	@$(BIN)/python -m tests.benchmarks.admin_at_scale
-	@$(BIN)/python -m tests.benchmarks.lists_at_scale
+SCALES := purge reconcile admin lists usage deletions
+bench-large: $(INSTALLED) ## Measure at 200,000 objects and 1,000,000 rows
+	@for scale in $(SCALES); do $(BIN)/python -m tests.benchmarks.$${scale}_at_scale || exit; done
+	@$(BIN)/python -m tests.benchmarks.large_files
 
 requirements: $(INSTALLED) ## Compile the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra nodus -o requirements.txt pyproject.toml

@@ -348,3 +348,59 @@ class ObjectDeletion(models.Model):
 
     def __str__(self) -> str:
         return hide_nonce(self.key)
+
+
+class Usage(models.Model):
+    """What one user has in the table ``attachments``: never saved, the database keeps it itself.
+
+    A transaction's own changes are in it once it has committed, or after ``settle``. Whoever has
+    no attachments has no row. There is no foreign key: the row goes with the last attachment, so
+    that deleting a user locks it no sooner than other transactions do.
+    """
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        primary_key=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+        verbose_name=_("user"),
+    )
+    files = models.BigIntegerField(help_text=_("Ready, or waiting for a scanner."))
+    used_bytes = models.BigIntegerField(help_text=_("Of these files."))
+    unconfirmed = models.BigIntegerField(help_text=_("Pending or verifying, expired ones too."))
+    unconfirmed_bytes = models.BigIntegerField(help_text=_("Of these, as far as declared."))
+    refused = models.BigIntegerField(help_text=_("Rejected or infected."))
+
+    class Meta:
+        db_table = "attachments_usage"
+        default_permissions = ()
+        verbose_name = _("usage")
+        verbose_name_plural = _("usage")
+        indexes = [models.Index(fields=["-used_bytes", "user"], name="attachments_usage_largest")]
+
+    def __str__(self) -> str:
+        return str(self.user_id)
+
+
+class UsageFigures(models.Model):
+    """The figures of the usage page that take long to count, as they were at one moment.
+
+    There is one row. ``services.kept_usage`` writes and reads it.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    figures = models.JSONField(null=True)
+    computed_at = models.DateTimeField(null=True)
+    requested_at = models.DateTimeField(
+        null=True, help_text=_("When a worker was last asked for newer ones.")
+    )
+
+    class Meta:
+        db_table = "attachments_usage_figures"
+        default_permissions = ()
+        verbose_name = _("usage figures")
+        verbose_name_plural = _("usage figures")
+
+    def __str__(self) -> str:
+        return str(self.computed_at)

@@ -11,7 +11,15 @@ from attachments import services
 @task()
 def purge_orphans() -> dict[str, int]:
     """Do what ``manage.py purge_orphans`` does; give its report."""
-    return asdict(services.purge_attachments())
+    report = services.purge_attachments()
+    services.refresh_usage()
+    return asdict(report)
+
+
+@task()
+def refresh_usage() -> None:
+    """Count the figures of the admin's usage page anew."""
+    services.refresh_usage()
 
 
 @task()

@@ -1,14 +1,16 @@
-"""The database notes each deleted row's objects, whoever deletes the row and however.
+"""The database notes each deleted row's objects and counts usage, whoever changes rows and however.
 
 A signal would miss raw SQL and ``_raw_delete``; a trigger misses TRUNCATE alone. It runs in the
-deleting transaction, so that row and note stand or fall together, and costs one statement however
-many rows go.
+changing transaction, so that row and note stand or fall together, and costs one statement however
+many rows change.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import NotSupportedError, connections
+from django.db import NotSupportedError, connections, transaction
+
+from attachments import usage_sql
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +22,15 @@ class Trigger:
     """When, and what the rows are called in the body: what follows CREATE TRIGGER and its name."""
     postgresql_body: str
     """Of a function in PL/pgSQL, run once a statement."""
-    sqlite: str
-    """The whole statement."""
+    sqlite: str | None
+    """The whole statement, if SQLite needs any."""
+    is_deferred: bool = False
+    """On PostgreSQL: run as the transaction commits, once a row."""
+
+    @property
+    def table(self) -> str:
+        """On PostgreSQL, the table that has it."""
+        return self.postgresql_event.split()[3]
 
 
 # What a row may own: the object that it names and, until it is ready and its form is over, what its
@@ -54,47 +63,108 @@ BEGIN
     );
 END""",
 )
-TRIGGERS = [NOTE_DELETIONS]
+COUNT_INSERT = Trigger(
+    name="attachments_count_insert",
+    postgresql_event="AFTER INSERT ON attachments REFERENCING NEW TABLE AS new_rows",
+    postgresql_body=usage_sql.count_on_postgresql(new_rows=1),
+    sqlite=usage_sql.count_on_sqlite("attachments_count_insert", "INSERT", NEW=1),
+)
+COUNT_UPDATE = Trigger(
+    name="attachments_count_update",
+    postgresql_event=(
+        "AFTER UPDATE ON attachments REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"
+    ),
+    postgresql_body=usage_sql.count_on_postgresql(old_rows=-1, new_rows=1),
+    sqlite=usage_sql.count_on_sqlite(
+        "attachments_count_update", "UPDATE OF user_id, status, size_bytes", OLD=-1, NEW=1
+    ),
+)
+COUNT_DELETE = Trigger(
+    name="attachments_count_delete",
+    postgresql_event="AFTER DELETE ON attachments REFERENCING OLD TABLE AS old_rows",
+    postgresql_body=usage_sql.count_on_postgresql(old_rows=-1),
+    sqlite=usage_sql.count_on_sqlite("attachments_count_delete", "DELETE", OLD=-1),
+)
+ADD_USAGE = Trigger(
+    name="attachments_add_usage",
+    postgresql_event="AFTER INSERT ON attachments_usage_changes",
+    postgresql_body=usage_sql.ADD_CHANGES,
+    sqlite=None,
+    is_deferred=True,
+)
+USAGE_TRIGGERS = [COUNT_INSERT, COUNT_UPDATE, COUNT_DELETE, ADD_USAGE]
+TRIGGERS = [NOTE_DELETIONS, *USAGE_TRIGGERS]
 
 
 def ensure_triggers(using: str, **kwargs: Any) -> None:
     """After each migrate: make every trigger what this release wants it to be.
 
     SQLite drops them when it remakes the table. What is right already is not touched, as that
-    would lock the table under running servers.
+    would lock the table under running servers. Usage that was not counted is counted now.
     """
     connection = connections[using]
     if connection.vendor not in _ENSURE:
         raise NotSupportedError(f"attachments needs PostgreSQL or SQLite, not {connection.vendor}.")
+    is_right, make = _ENSURE[connection.vendor]
     with connection.cursor() as cursor:
-        if "attachments" in connection.introspection.table_names(cursor):
-            for trigger in TRIGGERS:
-                _ENSURE[connection.vendor](cursor, trigger)
+        tables = connection.introspection.table_names(cursor)
+        if not {"attachments", "attachments_usage"}.issubset(tables):
+            return
+        wrong = [trigger for trigger in TRIGGERS if not is_right(cursor, trigger)]
+        if not wrong:
+            return
+        with transaction.atomic(using):
+            for trigger in wrong:
+                make(cursor, trigger)
+            if any(trigger in USAGE_TRIGGERS for trigger in wrong):
+                cursor.execute(usage_sql.RECOUNT)
 
 
-def _ensure_on_postgresql(cursor: Any, trigger: Trigger) -> None:
-    cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = %s", [trigger.name])
-    if cursor.fetchone() != (trigger.postgresql_body,):
-        cursor.execute(
-            f"CREATE OR REPLACE FUNCTION {trigger.name}() RETURNS trigger LANGUAGE plpgsql "
-            f"AS $${trigger.postgresql_body}$$"
-        )
+def _is_right_on_postgresql(cursor: Any, trigger: Trigger) -> bool:
     cursor.execute(
-        "SELECT FROM pg_trigger WHERE tgname = %s AND tgrelid = 'attachments'::regclass",
-        [trigger.name],
+        "SELECT prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid "
+        "WHERE tgname = %s AND tgrelid = to_regclass(%s)",
+        [trigger.name, trigger.table],
+    )
+    return bool(cursor.fetchone() == (trigger.postgresql_body,))
+
+
+def _make_on_postgresql(cursor: Any, trigger: Trigger) -> None:
+    setting = ""
+    kind, when = "TRIGGER", "FOR EACH STATEMENT"
+    if trigger.is_deferred:
+        cursor.execute(usage_sql.CREATE_CHANGES)
+        kind, when = "CONSTRAINT TRIGGER", "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+        # A plan that was made when its tables were empty is run when they are large.
+        setting = "SET enable_seqscan = off"
+    cursor.execute(
+        f"CREATE OR REPLACE FUNCTION {trigger.name}() RETURNS trigger LANGUAGE plpgsql {setting} "
+        f"AS $${trigger.postgresql_body}$$"
+    )
+    cursor.execute(
+        "SELECT FROM pg_trigger WHERE tgname = %s AND tgrelid = to_regclass(%s)",
+        [trigger.name, trigger.table],
     )
     if cursor.fetchone() is None:
         cursor.execute(
-            f"CREATE TRIGGER {trigger.name} {trigger.postgresql_event} "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION {trigger.name}()"
+            f"CREATE {kind} {trigger.name} {trigger.postgresql_event} {when} "
+            f"EXECUTE FUNCTION {trigger.name}()"
         )
 
 
-def _ensure_on_sqlite(cursor: Any, trigger: Trigger) -> None:
+def _is_right_on_sqlite(cursor: Any, trigger: Trigger) -> bool:
+    if trigger.sqlite is None:
+        return True
     cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [trigger.name])
-    if cursor.fetchone() != (trigger.sqlite.strip(),):
-        cursor.execute(f"DROP TRIGGER IF EXISTS {trigger.name}")
-        cursor.execute(trigger.sqlite)
+    return bool(cursor.fetchone() == (trigger.sqlite.strip(),))
 
 
-_ENSURE = {"postgresql": _ensure_on_postgresql, "sqlite": _ensure_on_sqlite}
+def _make_on_sqlite(cursor: Any, trigger: Trigger) -> None:
+    cursor.execute(f"DROP TRIGGER IF EXISTS {trigger.name}")
+    cursor.execute(trigger.sqlite)
+
+
+_ENSURE = {
+    "postgresql": (_is_right_on_postgresql, _make_on_postgresql),
+    "sqlite": (_is_right_on_sqlite, _make_on_sqlite),
+}

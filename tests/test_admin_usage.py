@@ -4,10 +4,14 @@ from xml.etree import ElementTree
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.core.management import call_command
 from django.utils import timezone
 from django.utils.html import strip_tags
+from django_tasks_db.models import DBTaskResult
 
-from attachments.models import Attachment, ObjectDeletion
+from attachments import services
+from attachments.models import Attachment, ObjectDeletion, UsageFigures
+from attachments.services import kept_usage
 
 pytestmark = pytest.mark.django_db
 
@@ -248,6 +252,116 @@ def test_owners_and_statuses_lead_to_their_files(viewer, user, other_user, make_
     assert "Мой.png" in listing
     assert "Чужой.png" not in listing
     assert "Мой.png" not in viewer.get(of_pending).content.decode()
+
+
+# Figures that are kept
+
+
+@pytest.fixture
+def _many_rows(monkeypatch):
+    """Take any number of rows for too many to count while somebody waits."""
+    monkeypatch.setattr(kept_usage, "MAX_COUNTED_AT_ONCE", -1)
+
+
+@pytest.fixture
+def use_tasks(settings):
+    def use(backend):
+        settings.TASKS = {"default": {"BACKEND": backend}}
+
+    return use
+
+
+WORKER = "django_tasks_db.DatabaseBackend"
+NO_WORKER = "django_tasks.backends.immediate.ImmediateBackend"
+
+
+def read_note(response):
+    """What the page says of its figures."""
+    form = response.content.decode().split('class="usage-refresh"')[1].split("</form>")[0]
+    return strip_tags(form.split("<p>")[1].split("</p>")[0]).strip()
+
+
+@pytest.mark.usefixtures("_many_rows")
+def test_the_page_says_of_when_its_figures_are(viewer, user, other_user, make_row):
+    make_row(user)
+    services.refresh_usage()
+    UsageFigures.objects.update(
+        figures=UsageFigures.objects.get().figures | {"computed_at": "2026-11-25T04:15:00+00:00"}
+    )
+    make_row(other_user, filename="later", size_bytes=2 * MB)
+
+    english = viewer.get(ADDRESS)
+    russian = viewer.get(ADDRESS, headers={"Accept-Language": "ru"})
+
+    assert read_note(english).startswith("Figures of Nov. 25, 2026, 4:15 a.m.")
+    assert "25 ноября 2026 г. 4:15" in read_note(russian)
+    tables = read_tables(english)
+    assert tables["owners"][1:] == [["bob", "1", "2.0 MB"], ["alice", "1", "1.0 MB"]]
+    assert tables["types"][1:] == [["image/png", "1", "1.0 MB"]]
+    assert [row[0] for row in tables["largest"][1:]] == ["file"]
+
+
+@pytest.mark.usefixtures("_many_rows")
+def test_a_largest_file_that_went_is_not_shown(viewer, user, make_row):
+    make_row(user, filename="stays")
+    gone = make_row(user, filename="goes")
+    services.refresh_usage()
+    gone.delete()
+
+    assert [row[0] for row in read_tables(viewer.get(ADDRESS))["largest"][1:]] == ["stays"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_many_rows")
+def test_a_worker_is_asked_for_the_first_figures(viewer, user, make_row, use_tasks):
+    use_tasks(WORKER)
+    make_row(user)
+
+    pages = [viewer.get(ADDRESS), viewer.get(ADDRESS)]
+
+    for page in pages:
+        assert "A worker was asked for the figures" in read_note(page)
+        assert list(read_tables(page)) == ["owners"]
+        assert read_tables(page)["owners"][1:] == [["alice", "1", "1.0 MB"]]
+    (task,) = DBTaskResult.objects.all()
+    assert task.task_path == "attachments.tasks.refresh_usage"
+    call_command("db_worker", batch=True, interval=0, verbosity=0)
+    assert read_tables(viewer.get(ADDRESS))["types"][1:] == [["image/png", "1", "1.0 MB"]]
+
+
+@pytest.mark.usefixtures("_many_rows")
+def test_without_a_worker_nothing_is_counted_until_somebody_asks(viewer, user, make_row, use_tasks):
+    use_tasks(NO_WORKER)
+    make_row(user)
+
+    page = viewer.get(ADDRESS)
+    assert "The figures have not been counted yet" in read_note(page)
+    assert list(read_tables(page)) == ["owners"]
+
+    answer = viewer.post(f"{ADDRESS}?days=7")
+
+    assert answer.headers["Location"] == f"{ADDRESS}?days=7"
+    page = viewer.get(answer.headers["Location"])
+    assert read_note(page).startswith("Figures of ")
+    assert read_tables(page)["types"][1:] == [["image/png", "1", "1.0 MB"]]
+    assert len(read_tables(page)["days"]) == 1 + 7
+
+
+def test_refresh_leaves_the_work_to_a_worker(viewer, use_tasks):
+    use_tasks(WORKER)
+
+    page = viewer.post(ADDRESS, follow=True)
+
+    task = DBTaskResult.objects.get()
+    assert f"A worker counts as soon as it is free. Task: {task.id}." in page.content.decode()
+
+
+def test_who_may_not_look_may_not_refresh(client, staff_user):
+    client.force_login(staff_user)
+
+    assert client.post(ADDRESS).status_code == 403
+    assert not UsageFigures.objects.exists()
+    assert not DBTaskResult.objects.exists()
 
 
 @pytest.mark.parametrize("address", ["/admin/attachments/attachment/", "/admin/attachments/"])

@@ -15,6 +15,19 @@ def test_the_admin_is_measured():
     assert "search: an owner" in run.stdout
 
 
+def test_usage_is_measured():
+    command = [sys.executable, "-m", "tests.benchmarks.usage_at_scale", "--smoke", "--json"]
+
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert run.returncode == 0, run.stderr
+    figures = json.loads(run.stdout)
+    assert figures["rows"] == [100, 1000]
+    assert all(milliseconds > 0 for milliseconds in figures["page_ms"])
+    assert all(seconds > 0 for seconds in figures["refresh_seconds"])
+    assert figures["write_us"].keys() >= {"presign", "renew", "publish", "delete"}
+
+
 def test_the_upload_flow_is_measured():
     command = [sys.executable, "-m", "tests.benchmarks.upload_flow", "--smoke", "--json"]
 

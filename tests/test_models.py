@@ -22,6 +22,7 @@ def test_the_migration_names_no_secret_and_no_host(settings):
 
     assert settings.S3_SECRET_KEY not in source
     assert "messaging" not in source
+    assert '("auth",' not in source
     assert "conf.message_model" in source
 
 

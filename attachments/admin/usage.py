@@ -4,24 +4,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
+from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
-from django.utils import timezone
+from django.urls import URLPattern, path, reverse
 from django.utils.formats import date_format, get_format, number_format
 from django.utils.http import urlencode
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
+from django_tasks.backends.immediate import ImmediateBackend
+from django_tasks.base import TaskResult
 
 from attachments.admin.charts import Datum, draw_bars, draw_columns
 from attachments.conf import conf
 from attachments.models import Attachment
-from attachments.services import usage as services
+from attachments.services import kept_usage, usage
+from attachments.tasks import refresh_usage
 
 PERIODS = (7, 30, 90)
 """Days that the page offers."""
@@ -35,11 +39,16 @@ class UsageMixin(admin.ModelAdmin):
         view = self.admin_site.admin_view(self.usage_view)
         return [path("usage/", view, name="attachments_usage"), *super().get_urls()]
 
-    def usage_view(self, request: HttpRequest) -> HttpResponse:
+    def usage_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Show what is kept, and what the rows of usage say; a POST asks for newer figures."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         days = _read_period(request.GET.get("days", ""))
-        usage = services.measure_usage(days=days)
+        if request.method == "POST":
+            self._tell_of_refresh(request, refresh_usage.enqueue())
+            return redirect(f"{reverse('admin:attachments_usage')}?days={days}")
+        owners = usage.measure_owners()
+        figures = kept_usage.find_figures(rows=owners.rows)
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
@@ -47,17 +56,20 @@ class UsageMixin(admin.ModelAdmin):
             "opts": self.opts,
             "days": days,
             "periods": PERIODS,
-            "time_zone": timezone.get_current_timezone_name(),
-            "tiles": _make_tiles(usage),
-            **_show_days(usage.by_day),
-            **_show_types(usage.by_type),
-            **_show_owners(usage.owners),
-            "status_table": _show_statuses(usage.by_status),
-            **_show_largest(usage.largest),
-            **_show_orphans(usage.orphans, ready=usage.ready),
-            **_show_deletions(usage.deletions),
+            "tiles": _make_tiles(owners, figures),
+            **_show_owners(owners),
+            "figures": figures,
+            **(_show_figures(figures, days=days) if figures else _ask_for_figures()),
         }
         return TemplateResponse(request, "admin/attachments/usage.html", context)
+
+    def _tell_of_refresh(self, request: HttpRequest, result: TaskResult) -> None:
+        if result.status == result.status.FAILED:
+            text = _("The figures could not be counted. The log has the reason.")
+            self.message_user(request, text, messages.ERROR)
+        elif not result.is_finished:
+            text = _("A worker counts as soon as it is free. Task: %(id)s.") % {"id": result.id}
+            self.message_user(request, text, messages.SUCCESS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +77,7 @@ class Row:
     """A line of a table, and a bar of the chart above it."""
 
     name: str
-    amount: services.Amount
+    amount: usage.Amount
     query: str = ""
     """The query that lists these files."""
 
@@ -96,18 +108,46 @@ def _read_period(text: str) -> int:
     return int(text) if text in map(str, PERIODS) else DEFAULT_PERIOD
 
 
-def _make_tiles(usage: services.Usage) -> list[tuple[str, str, str]]:
+def _make_tiles(owners: usage.Owners, figures: usage.Figures | None) -> list[tuple[str, str, str]]:
     """The numbers at the top: for each a name, the number, and a detail."""
-    ready, orphans = Row(name="", amount=usage.ready), Row(name="", amount=usage.orphans.amount)
-    attempted = _("%(count)s tried already") % {"count": _format_count(usage.deletions.attempted)}
-    return [
-        (_("Stored"), ready.size, ready.files_datum.text),
-        (_("Orphans"), orphans.size, orphans.files_datum.text),
-        (_("Waiting deletions"), _format_count(usage.deletions.objects), attempted),
-    ]
+    stored = Row(name="", amount=owners.stored)
+    tiles = [(_("Stored"), stored.size, stored.files_datum.text)]
+    if figures:
+        orphans = Row(name="", amount=figures.orphans.amount)
+        attempted = _format_count(figures.deletions.attempted)
+        tiles += [
+            (_("Orphans"), orphans.size, orphans.files_datum.text),
+            (
+                _("Waiting deletions"),
+                _format_count(figures.deletions.objects),
+                _("%(count)s tried already") % {"count": attempted},
+            ),
+        ]
+    return tiles
 
 
-def _show_days(by_day: dict[date, services.Amount]) -> dict[str, Any]:
+def _show_figures(figures: usage.Figures, *, days: int) -> dict[str, Any]:
+    return {
+        **_show_days(dict(list(figures.by_day.items())[-days:])),
+        **_show_types(figures.by_type),
+        "status_table": _show_statuses(figures.by_status),
+        **_show_largest(figures.largest),
+        **_show_orphans(figures.orphans, ready=figures.ready),
+        **_show_deletions(figures.deletions),
+    }
+
+
+def _ask_for_figures() -> dict[str, Any]:
+    """Let a worker count, if there is one: not a backend that would do so in this request."""
+    if isinstance(refresh_usage.get_backend(), ImmediateBackend):
+        return {}
+    asked_at, is_new = kept_usage.request_refresh()
+    if is_new:
+        refresh_usage.enqueue()
+    return {"asked_at": asked_at}
+
+
+def _show_days(by_day: dict[date, usage.Amount]) -> dict[str, Any]:
     # Translators: a day under a chart, as short as can be, in the letters of Django's "date" filter
     day_format = pgettext("date format", "j M")
     rows = [Row(name=date_format(day, day_format), amount=amount) for day, amount in by_day.items()]
@@ -122,12 +162,12 @@ def _show_days(by_day: dict[date, services.Amount]) -> dict[str, Any]:
     }
 
 
-def _show_types(by_type: Mapping[str, services.Amount]) -> dict[str, Any]:
+def _show_types(by_type: Mapping[str, usage.Amount]) -> dict[str, Any]:
     rows = [Row(name=name, amount=amount) for name, amount in by_type.items()]
     return {"type_table": rows, "type_chart": draw_bars([row.full_datum for row in rows])}
 
 
-def _show_owners(owners: services.Owners) -> dict[str, Any]:
+def _show_owners(owners: usage.Owners) -> dict[str, Any]:
     """The owners with the most bytes, and all others in one row."""
     rows = [
         Row(name=user.get_username(), amount=amount, query=urlencode({"user__exact": user.pk}))
@@ -140,19 +180,19 @@ def _show_owners(owners: services.Owners) -> dict[str, Any]:
     return {"owner_table": rows, "owner_chart": draw_bars([row.full_datum for row in rows])}
 
 
-def _show_statuses(by_status: Mapping[str, services.Amount]) -> list[Row]:
+def _show_statuses(by_status: Mapping[str, usage.Amount]) -> list[Row]:
     """Every status, in the order of a file's life."""
     return [
         Row(
             name=str(status.label),
-            amount=by_status.get(status, services.Amount()),
+            amount=by_status.get(status, usage.Amount()),
             query=urlencode({"status__exact": status.value}),
         )
         for status in Attachment.Status
     ]
 
 
-def _show_orphans(orphans: services.Orphans, *, ready: services.Amount) -> dict[str, Any]:
+def _show_orphans(orphans: usage.Orphans, *, ready: usage.Amount) -> dict[str, Any]:
     orphan_days = conf.orphan_age.days
     overdue = ngettext("Orphans over %(days)s day", "Orphans over %(days)s days", orphan_days)
     rows = [
@@ -163,15 +203,18 @@ def _show_orphans(orphans: services.Orphans, *, ready: services.Amount) -> dict[
     return {"orphan_table": rows, "orphan_chart": draw_bars([row.full_datum for row in rows])}
 
 
-def _show_largest(largest: Sequence[Attachment]) -> dict[str, Any]:
+def _show_largest(ids: Sequence[UUID]) -> dict[str, Any]:
+    """Those that are still there."""
+    found = Attachment.objects.ready().filter(pk__in=ids).select_related("user")
+    largest = found.order_by("-size_bytes", "pk").defer("metadata", "error")
     rows = [
-        Row(name=file.filename, amount=services.Amount(files=1, size_bytes=file.size_bytes or 0))
+        Row(name=file.filename, amount=usage.Amount(files=1, size_bytes=file.size_bytes or 0))
         for file in largest
     ]
     return {"largest": largest, "largest_chart": draw_bars([row.size_datum for row in rows])}
 
 
-def _show_deletions(deletions: services.WaitingDeletions) -> dict[str, Any]:
+def _show_deletions(deletions: usage.WaitingDeletions) -> dict[str, Any]:
     counts = {
         _("Not tried yet"): deletions.objects - deletions.attempted,
         _("Tried already"): deletions.attempted,

@@ -84,6 +84,66 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="UsageFigures",
+            fields=[
+                (
+                    "id",
+                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
+                ),
+                ("figures", models.JSONField(null=True)),
+                ("computed_at", models.DateTimeField(null=True)),
+                (
+                    "requested_at",
+                    models.DateTimeField(
+                        help_text="When a worker was last asked for newer ones.", null=True
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "usage figures",
+                "verbose_name_plural": "usage figures",
+                "db_table": "attachments_usage_figures",
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="Usage",
+            fields=[
+                (
+                    "user",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+                ("files", models.BigIntegerField(help_text="Ready, or waiting for a scanner.")),
+                ("used_bytes", models.BigIntegerField(help_text="Of these files.")),
+                (
+                    "unconfirmed",
+                    models.BigIntegerField(help_text="Pending or verifying, expired ones too."),
+                ),
+                (
+                    "unconfirmed_bytes",
+                    models.BigIntegerField(help_text="Of these, as far as declared."),
+                ),
+                ("refused", models.BigIntegerField(help_text="Rejected or infected.")),
+            ],
+            options={
+                "verbose_name": "usage",
+                "verbose_name_plural": "usage",
+                "db_table": "attachments_usage",
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(fields=["-used_bytes", "user"], name="attachments_usage_largest")
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Attachment",
             fields=[
                 (

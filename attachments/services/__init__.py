@@ -14,6 +14,7 @@ from attachments.services.bulk import (
 from attachments.services.confirm import confirm_upload
 from attachments.services.deletions import carry_out_after_commit, carry_out_deletions
 from attachments.services.findings import Finding, FindingKind
+from attachments.services.kept_usage import refresh_usage
 from attachments.services.linking import link_attachments
 from attachments.services.listing import VisibleAttachments
 from attachments.services.pending import remove_now
@@ -31,6 +32,7 @@ from attachments.services.reconcile import (
     ReconcileReport,
     reconcile_storage,
 )
+from attachments.services.usage_rows import recount_usage, settle_usage
 
 __all__ = [
     "BATCH_SIZE",
@@ -59,6 +61,9 @@ __all__ = [
     "process_waiting",
     "purge_attachments",
     "reconcile_storage",
+    "recount_usage",
+    "refresh_usage",
     "remove_now",
     "retry_deletions",
+    "settle_usage",
 ]

@@ -4,17 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db.models import Count, Min, Q, Sum, Window
+from django.db.models import Count, F, Min, Q, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from attachments.conf import conf
 from attachments.models import Attachment, ObjectDeletion
+from attachments.models import Usage as UsageRow
+from attachments.services.usage_rows import settle_usage
 
 TOP = 10
+DAYS = 90
 _FILES = Count("pk")
 _BYTES = Sum("size_bytes", default=0)
 
@@ -39,11 +43,20 @@ class Amount:
 
 @dataclass(frozen=True, kw_only=True)
 class Owners:
+    """Who owns how much, of files that are ready or wait for a scanner."""
+
+    stored: Amount
+    """What all owners have."""
     top: Sequence[tuple[AbstractBaseUser, Amount]]
-    """The owners whose ready files take the most bytes, in that order."""
+    """The owners whose files take the most bytes, in that order."""
     others: int
-    """How many more users own a ready file."""
-    of_others: Amount
+    """How many more users own such a file."""
+    rows: int
+    """How many attachments there are, whatever their status."""
+
+    @property
+    def of_others(self) -> Amount:
+        return self.stored.without(sum((amount for _user, amount in self.top), Amount()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,36 +80,64 @@ class WaitingDeletions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Usage:
-    """All figures. Except for ``by_status``, they count ready files, which the store serves."""
+class Figures:
+    """What takes long to count. All but ``by_status`` count ready files, which the store serves."""
 
-    ready: Amount
+    computed_at: datetime
+    time_zone: str
+    """In which days are counted."""
     by_status: dict[str, Amount]
     """For files that are not ready, the declared bytes."""
     by_type: dict[str, Amount]
     """By content type, the most bytes first."""
     by_day: dict[date, Amount]
-    """By day, in the current time zone. Days without files are in it too."""
-    owners: Owners
+    """By day, the last ``DAYS``. Days without files are in it too."""
     orphans: Orphans
-    largest: list[Attachment]
+    largest: list[UUID]
+    """The ids of the largest files."""
     deletions: WaitingDeletions
 
+    @property
+    def ready(self) -> Amount:
+        return self.by_status.get(Attachment.Status.READY, Amount())
 
-def measure_usage(*, days: int) -> Usage:
-    """Count everything. ``by_day`` has the last ``days`` days, today included.
 
-    This takes eight queries at any size. Three of them read the whole table: by status and type, by
-    owner, and for the largest.
+def measure_owners() -> Owners:
+    """From the rows of usage, in three queries: as quick however many files there are."""
+    settle_usage()
+    total = UsageRow.objects.aggregate(
+        owners=Count("pk", filter=Q(files__gt=0)),
+        rows=Sum(F("files") + F("unconfirmed") + F("refused"), default=0),
+        total_bytes=Sum("used_bytes", default=0),
+        files=Sum("files", default=0),  # the last: it hides the column
+    )
+    rows = list(
+        UsageRow.objects.filter(files__gt=0)
+        .order_by("-used_bytes", "user")
+        .values("user", "files", total_bytes=F("used_bytes"))[:TOP]
+    )
+    users = get_user_model()._base_manager.in_bulk([row["user"] for row in rows])
+    return Owners(
+        stored=_read_amount(total),
+        top=[(users[row["user"]], _read_amount(row)) for row in rows if row["user"] in users],
+        others=total["owners"] - len(rows),
+        rows=total["rows"],
+    )
+
+
+def measure_figures() -> Figures:
+    """Count the rest, in the current time zone.
+
+    This takes six queries at any size. Two of them read the whole table: by status and type, and
+    for the largest.
     """
     by_status, by_type = _count_by_status_and_type()
-    ready = by_status.get(Attachment.Status.READY, Amount())
-    return Usage(
-        ready=ready,
+    return Figures(
+        computed_at=timezone.now(),
+        time_zone=timezone.get_current_timezone_name(),
         by_status=by_status,
         by_type=by_type,
-        by_day=_count_by_day(days=days),
-        owners=_count_by_owner(ready=ready),
+        by_day=_count_by_day(),
         orphans=_count_orphans(),
         largest=_list_largest(),
         deletions=_count_deletions(),
@@ -121,9 +162,8 @@ def _count_by_status_and_type() -> tuple[dict[str, Amount], dict[str, Amount]]:
     return by_status, dict(by_size)
 
 
-def _count_by_day(*, days: int) -> dict[date, Amount]:
-    today = timezone.localdate()
-    first = today - timedelta(days=days - 1)
+def _count_by_day() -> dict[date, Amount]:
+    first = timezone.localdate() - timedelta(days=DAYS - 1)
     since = timezone.make_aware(datetime.combine(first, datetime.min.time()))
     rows = (
         Attachment.objects.ready()
@@ -133,24 +173,8 @@ def _count_by_day(*, days: int) -> dict[date, Amount]:
         .annotate(files=_FILES, total_bytes=_BYTES)
     )
     counted = {row["day"]: _read_amount(row) for row in rows}
-    period = (first + timedelta(days=offset) for offset in range(days))
+    period = (first + timedelta(days=offset) for offset in range(DAYS))
     return {day: counted.get(day, Amount()) for day in period}
-
-
-def _count_by_owner(*, ready: Amount) -> Owners:
-    rows = list(
-        Attachment.objects.ready()
-        .values("user")
-        .annotate(files=_FILES, total_bytes=_BYTES, owners=Window(Count("*")))
-        .order_by("-total_bytes", "user")[:TOP]
-    )
-    users = get_user_model()._base_manager.in_bulk([row["user"] for row in rows])
-    top = [(users[row["user"]], _read_amount(row)) for row in rows if row["user"] in users]
-    return Owners(
-        top=top,
-        others=rows[0]["owners"] - len(rows) if rows else 0,
-        of_others=ready.without(sum((amount for _user, amount in top), Amount())),
-    )
 
 
 def _count_orphans() -> Orphans:
@@ -171,9 +195,9 @@ def _count_orphans() -> Orphans:
     )
 
 
-def _list_largest() -> list[Attachment]:
-    largest = Attachment.objects.ready().select_related("user").order_by("-size_bytes", "pk")
-    return list(largest[:TOP])
+def _list_largest() -> list[UUID]:
+    largest = Attachment.objects.ready().order_by("-size_bytes", "pk")
+    return list(largest.values_list("pk", flat=True)[:TOP])
 
 
 def _count_deletions() -> WaitingDeletions:

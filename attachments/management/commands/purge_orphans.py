@@ -62,12 +62,14 @@ class Command(BaseCommand):
         total = services.count_purgeable(older_than=options["older_than"]).row_count
         total = total if limit is None else min(limit, total)
         with show_progress(_("Purging"), total=total, is_hidden=options["json"]) as on_progress:
-            return services.purge_attachments(
+            report = services.purge_attachments(
                 older_than=options["older_than"],
                 batch_size=options["batch_size"],
                 limit=limit,
                 on_progress=on_progress,
             )
+        services.refresh_usage()
+        return report
 
     def _print(self, report: services.PurgeReport) -> None:
         rows = [
