@@ -21,10 +21,11 @@ def test_the_schema_is_valid_and_made_without_warnings(schema, capsys, tmp_path)
     ("method", "path", "statuses"),
     [
         ("post", "/api/v1/attachments/presigned", {201, 400, 401, 404, 413, 422, 503}),
+        ("post", "/api/v1/attachments/presigned/batch", {201, 400, 401, 404, 413, 422, 503}),
         ("post", "/api/v1/attachments/confirm", {200, 202, 400, 401, 404, 409, 410, 413, 422, 503}),
         ("get", "/api/v1/attachments", {200, 400, 401, 404, 503}),
         ("get", "/api/v1/attachments/{attachment_id}", {200, 401, 404, 503}),
-        ("delete", "/api/v1/attachments/{attachment_id}", {204, 401, 403, 404, 503}),
+        ("delete", "/api/v1/attachments/{attachment_id}", {204, 401, 403, 404, 409, 503}),
         ("get", "/api/v1/attachments/{attachment_id}/download", {302, 401, 404, 409, 503}),
         ("post", "/api/v1/conversations", {201, 400, 401, 503}),
         ("post", "/api/v1/conversations/{conversation_id}/messages", {201, 400, 401, 404, 409, 503}),

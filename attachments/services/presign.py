@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -169,13 +170,11 @@ def _sign_ticket(attachment: Attachment, *, is_replayed: bool) -> Ticket:
 def _insert(attachments: list[Attachment]) -> list[Attachment]:
     """All the rows in one statement. Raises ``NotFound`` and ``TooManyAttachments``."""
     messages = Counter(item.message_id for item in attachments if item.message_id is not None)
-    if not messages and len(attachments) == 1:  # a transaction for it would be two statements more
-        attachments[0].save(force_insert=True)
-        return attachments
-    with transaction.atomic():
+    # Without messages, a transaction would be two statements more.
+    with transaction.atomic() if messages else nullcontext():
         for message_id, count in sorted(messages.items()):
             reserve_room(message_id=message_id, count=count)
-        Attachment.objects.bulk_create(attachments)
+        Attachment.insert(attachments)
     return attachments
 
 

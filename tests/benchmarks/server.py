@@ -55,21 +55,39 @@ def open_services(**environment: str) -> Iterator[Path]:
 def serve(directory: Path, **environment: str) -> Iterator[Server]:
     """Serve nodus by gunicorn with its usual configuration, and with these variables."""
     (port,) = find_free_ports(1)
-    log_path = directory / f"gunicorn-{port}.log"
-    command = [sys.executable, "-m", "gunicorn", "-c", "python:nodus.gunicorn_conf"]
     bind = {"BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": str(WORKERS)}
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:nodus.gunicorn_conf"]
+    with run_server(
+        command,
+        ready="Booting worker",
+        log_path=directory / f"gunicorn-{port}.log",
+        environment=bind | environment,
+    ) as pid:
+        yield Server(port=port, pid=pid)
+
+
+@contextmanager
+def run_server(
+    command: list[str],
+    *,
+    ready: str,
+    log_path: Path,
+    environment: dict[str, str],
+    cwd: str | None = None,
+) -> Iterator[int]:
+    """Run a server beside this process, and give its id once each worker has logged ``ready``."""
     with log_path.open("w") as log:
         process = subprocess.Popen(
-            command, env={**os.environ, **bind, **environment}, stdout=log, stderr=log
+            command, env={**os.environ, **environment}, cwd=cwd, stdout=log, stderr=log
         )
     try:
-        # Each worker logs this once it accepts connections.
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while log_path.read_text().count("Booting worker") < WORKERS:
+        while log_path.read_text().count(ready) < WORKERS:
             if time.monotonic() > deadline or process.poll() is not None:
-                raise StartFailed(f"gunicorn did not start:\n{log_path.read_text()[-2000:]}")
+                log_text = log_path.read_text()[-2000:]
+                raise StartFailed(f"{' '.join(command)} did not start:\n{log_text}")
             time.sleep(0.1)
-        yield Server(port=port, pid=process.pid)
+        yield process.pid
     finally:
         process.terminate()
         process.wait(gunicorn_conf.graceful_timeout + 5)

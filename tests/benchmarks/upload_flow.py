@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import psutil
@@ -23,14 +22,14 @@ from django.db import connection
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.load import Load, ask, make_request, open_load
+from tests.benchmarks import peers
+from tests.benchmarks.client import Client
+from tests.benchmarks.load import Load, ask, open_load
 from tests.benchmarks.relay import open_relay
 from tests.benchmarks.server import THREADS, WORKERS, Server, open_services, serve
-from tests.benchmarks.uploads import Upload
+from tests.benchmarks.uploads import Upload, upload_small
 
-API = "/api/v1/attachments"
 CONNECTIONS = 16  # enough to keep each thread of the server busy
-SMALL_FILE_BYTES = 10_000
 LARGE_FILE_BYTES = 100 * 2**20
 
 MIN_RATIOS = {"presign": 0.55, "detail": 0.7}
@@ -89,6 +88,10 @@ class LargeUpload:
     def is_free(self) -> bool:
         return self.rate_during_uploads >= MIN_RATE_DURING_UPLOADS
 
+    @property
+    def is_met(self) -> bool:
+        return self.is_small and self.is_free
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -101,40 +104,27 @@ def main() -> int:
         with serve(directory) as server:
             rates = measure_rates(server, client, size)
             rate_during_uploads = measure_rate_during_uploads(server, client, size)
+            beside = peers.measure_peers(
+                directory, server, client, rounds=size.rounds, requests=size.requests
+            )
         large_upload = LargeUpload(
             size_bytes=size.large_file_bytes,
             received_bytes=count_received_bytes(directory, client, size),
             uploads_under_way=THREADS,
             rate_during_uploads=rate_during_uploads,
         )
-    is_met = all(rate.is_met for rate in rates) and large_upload.is_small and large_upload.is_free
+    is_met = all(item.is_met for item in [*rates, *(beside or []), large_upload])
     if options.json:
-        figures = {"rates": [asdict(rate) for rate in rates], "large_upload": asdict(large_upload)}
+        figures = {
+            "rates": [asdict(rate) for rate in rates],
+            "peers": beside and [asdict(comparison) for comparison in beside],
+            "large_upload": asdict(large_upload),
+        }
         print(json.dumps({**figures, "is_met": is_met}, indent=2))
     else:
         print_tables(rates, large_upload, rounds=size.rounds)
+        print_peers(beside, rounds=size.rounds)
     return 0 if is_met or options.smoke else 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Client:
-    """The requests of one user."""
-
-    token: str
-
-    def floor(self) -> bytes:
-        return make_request("GET", settings.FLOOR_PATH, token=self.token)
-
-    def presign(self) -> bytes:
-        body = {"filename": "report.pdf", "content_type": "application/pdf"}
-        return make_request("POST", f"{API}/presigned", token=self.token, body=body)
-
-    def confirm(self, attachment_id: str) -> bytes:
-        body = {"attachment_id": attachment_id}
-        return make_request("POST", f"{API}/confirm", token=self.token, body=body)
-
-    def detail(self, attachment_id: str) -> bytes:
-        return make_request("GET", f"{API}/{attachment_id}", token=self.token)
 
 
 def _make_token() -> str:
@@ -149,7 +139,7 @@ def measure_rates(server: Server, client: Client, size: Size) -> list[Rate]:
     """Requests per second of each kind, and their ratios to the floor: medians over the rounds."""
     with open_load(server.port, connections=CONNECTIONS) as load:
         tickets = load.run([client.presign()] * (1 + (1 + size.rounds) * size.confirms)).bodies
-    ids = iter([_upload_small(json.loads(ticket)) for ticket in tickets])
+    ids = iter([upload_small(json.loads(ticket)) for ticket in tickets])
     ready = ask(server.port, client.confirm(next(ids)))["id"]
     floor = [client.floor()] * size.requests
     kinds: dict[str, Callable[[], list[bytes]]] = {
@@ -178,12 +168,6 @@ def measure_rates(server: Server, client: Client, size: Size) -> list[Rate]:
         )
         for name, rounds in turns.items()
     ]
-
-
-def _upload_small(ticket: dict[str, Any]) -> str:
-    Upload(ticket, size_bytes=SMALL_FILE_BYTES).finish()
-    attachment_id: str = ticket["attachment_id"]
-    return attachment_id
 
 
 def measure_rate_during_uploads(server: Server, client: Client, size: Size) -> float:
@@ -310,6 +294,26 @@ def print_tables(rates: list[Rate], large_upload: LargeUpload, *, rounds: int) -
         f">= {MIN_RATE_DURING_UPLOADS:.2f}",
         _spell(large_upload.is_free),
     )
+    console.print(table)
+
+
+def print_peers(comparisons: list[peers.Comparison] | None, *, rounds: int) -> None:
+    console = Console()
+    if comparisons is None:
+        console.print(peers.HOW_TO_COMPARE)
+        return
+    table = Table(
+        title=f"Beside peers, in turns on the same servers: medians of {rounds} rounds",
+        title_justify="left",
+    )
+    table.add_column("")
+    for column in ("nodus per s", "peer per s", "ratio", "at least", ""):
+        table.add_column(column, justify="right")
+    for item in comparisons:
+        least = "" if item.min_ratio is None else f"{item.min_ratio:.2f}"
+        verdict = "" if item.min_ratio is None else _spell(item.is_met)
+        figures = f"{item.ours:.0f}", f"{item.theirs:.0f}", f"{item.ratio:.2f}"
+        table.add_row(item.name, *figures, least, verdict)
     console.print(table)
 
 

@@ -9,6 +9,7 @@ from tests.benchmarks.load import WrongAnswer
 
 BOUNDARY = "nodus-benchmark"
 CHUNK_BYTES = 2**20
+SMALL_FILE_BYTES = 10_000
 _END = f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
@@ -53,3 +54,10 @@ class Upload:
 
     def abort(self) -> None:
         self._socket.close()
+
+
+def upload_small(ticket: dict[str, Any]) -> str:
+    """Upload 10 KB; give the id of the attachment."""
+    Upload(ticket, size_bytes=SMALL_FILE_BYTES).finish()
+    attachment_id: str = ticket["attachment_id"]
+    return attachment_id
