@@ -231,7 +231,7 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("message__isnull", True), ("status", "ready")),
-                        fields=["created_at"],
+                        fields=["confirmed_at"],
                         name="attachments_orphans",
                     ),
                     models.Index(

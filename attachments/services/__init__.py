@@ -6,6 +6,7 @@ from attachments.services.access import (
     get_download_url,
 )
 from attachments.services.bulk import (
+    Deletion,
     Extent,
     delete_attachments,
     measure_attachments,
@@ -18,6 +19,7 @@ from attachments.services.linking import link_attachments
 from attachments.services.pending import remove_now
 from attachments.services.presign import Ticket, presign_upload, presign_uploads
 from attachments.services.process import process_attachment, process_waiting
+from attachments.services.protection import exclude_protected
 from attachments.services.purge import (
     BATCH_SIZE,
     PurgeReport,
@@ -34,6 +36,7 @@ from attachments.services.reconcile import (
 __all__ = [
     "BATCH_SIZE",
     "RECONCILE_GRACE",
+    "Deletion",
     "Extent",
     "Finding",
     "FindingKind",
@@ -46,6 +49,7 @@ __all__ = [
     "count_purgeable",
     "delete_attachment",
     "delete_attachments",
+    "exclude_protected",
     "get_attachment",
     "get_download_url",
     "link_attachments",
