@@ -3,19 +3,24 @@
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django_tasks.backends.immediate import ImmediateBackend
 
 from attachments import events, tasks
 from attachments.models import Attachment
-from attachments.services import carry_out_after_commit
+from attachments.services import OwnNotes
 
 
 @receiver(post_delete, sender=Attachment)
 def delete_objects_after_commit(instance: Attachment, using: str, **kwargs: Any) -> None:
     """Delete the objects of the rows of this transaction once, after its commit."""
-    carry_out_after_commit([instance.key, instance.pending_key], using=using)
+    keys = [instance.key, instance.pending_key]
+    if own := OwnNotes.find(using):
+        own.add(keys)
+    else:
+        transaction.on_commit(OwnNotes(keys), using=using)
 
 
 @receiver(events.work_left)

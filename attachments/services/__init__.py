@@ -13,7 +13,7 @@ from attachments.services.bulk import (
     retry_deletions,
 )
 from attachments.services.confirm import confirm_upload
-from attachments.services.deletions import carry_out_after_commit, carry_out_deletions
+from attachments.services.deletions import OwnNotes, carry_out_deletions
 from attachments.services.findings import Finding, FindingKind
 from attachments.services.linking import link_attachments
 from attachments.services.pending import remove_now
@@ -40,10 +40,10 @@ __all__ = [
     "Extent",
     "Finding",
     "FindingKind",
+    "OwnNotes",
     "PurgeReport",
     "ReconcileReport",
     "Ticket",
-    "carry_out_after_commit",
     "carry_out_deletions",
     "confirm_upload",
     "count_purgeable",

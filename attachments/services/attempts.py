@@ -15,7 +15,7 @@ from django.utils import timezone
 from attachments.errors import NotFound, RejectedUpload, UploadInProgress
 from attachments.models import Attachment, AttachmentQuerySet
 from attachments.services.deletions import (
-    carry_out_own_notes,
+    carry_out_notes_of,
     note_deletions,
     note_late_copy,
 )
@@ -53,8 +53,6 @@ class Attempt:
     key: str
     has_copied: bool = False
     """Whether a copy may be, or may yet come, at the key."""
-    _old_keys: list[str] = field(default_factory=list)
-    """Of the attempt before, which died: noted when this one began."""
     _is_over: bool = False
     _renewed_at: float = field(default_factory=monotonic)
 
@@ -82,8 +80,7 @@ class Attempt:
                 raise UploadInProgress
             if has_predecessor:
                 note_late_copy(old_key, upload_id=old_upload_id)
-        old_keys = [old_key] if has_predecessor else []
-        return cls(attachment=attachment, key=key, _old_keys=old_keys)
+        return cls(attachment=attachment, key=key)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -159,7 +156,7 @@ class Attempt:
             )
             note_deletions([self.key, self.attachment.pending_key])
         self._is_over = True
-        self._carry_out_notes()
+        carry_out_notes_of(self.attachment.pk)
 
     def _give_up(self) -> None:
         """Something else failed: a client may try again at once, a worker a little later."""
@@ -173,12 +170,9 @@ class Attempt:
         self._is_over = True
         if self.has_copied:
             note_deletions([self.key])
-            self._carry_out_notes()
+            carry_out_notes_of(self.attachment.pk)
         is_gone = not Attachment.objects.filter(pk=self.attachment.pk).exists()
         raise NotFound if is_gone else UploadInProgress
-
-    def _carry_out_notes(self) -> None:
-        carry_out_own_notes([self.key, self.attachment.pending_key, *self._old_keys])
 
     def _change(self, **fields: Any) -> None:
         """Change the row if it is still this attempt's. Raises ``AttemptLost``."""

@@ -11,7 +11,7 @@ from attachments import events, storage
 from attachments.models import Attachment, AttachmentQuerySet, ObjectDeletion
 from attachments.services.deletions import (
     MAX_OWN_KEYS,
-    carry_out_after_commit,
+    OwnNotes,
     carry_out_notes,
 )
 from attachments.services.protection import (
@@ -68,7 +68,7 @@ def delete_attachments(rows: QuerySet[Attachment]) -> Deletion:
             return _delete_with_host_rows(doomed)
         first = doomed.only("storage_key").order_by()[: MAX_OWN_KEYS // 2 + 1]
         keys = [key for row in first for key in (row.key, row.pending_key)]
-        carry_out_after_commit(keys, using=doomed.db)
+        transaction.on_commit(OwnNotes(keys), using=doomed.db)
         return Deletion(deleted=doomed._raw_delete(doomed.db), protected=0)
 
 

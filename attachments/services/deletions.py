@@ -7,11 +7,13 @@ tells whether they are due.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
+from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from attachments import events, storage
@@ -72,41 +74,21 @@ def carry_out_notes(due: QuerySet[ObjectDeletion]) -> int:
     return _delete_noted(_claim_notes(due.filter(due_at__lte=Now())))
 
 
-def carry_out_own_notes(keys: Iterable[str]) -> None:
-    """Delete the objects of these keys, whose notes are the caller's own.
+def carry_out_notes_of(attachment_id: UUID) -> None:
+    """Delete what is noted of this attachment, by whatever attempt to publish it.
 
-    That the store or the database is down is logged, not raised: the work of the caller is done.
+    That the store or the database is down is logged, not raised: the caller's own work is done.
     """
-    try:
-        for batch in _split(keys, storage.MAX_DELETE):
-            carry_out_notes(ObjectDeletion.objects.filter(key__in=batch))
-    except StorageUnavailable:
-        logger.warning("The store is down: noted deletions wait for the next purge_orphans.")
-    except (OperationalError, InterfaceError) as error:
-        logger.warning("Noted deletions wait for the next purge_orphans: %s", error)
+    keys = Q(key__startswith=f"attachments/{attachment_id}/") | Q(key=f"pending/{attachment_id}")
+    with _log_outages():
+        carry_out_notes(ObjectDeletion.objects.filter(keys))
 
 
-def carry_out_after_commit(keys: Iterable[str], *, using: str | None = None) -> None:
-    """After this transaction, carry out its own notes, which have these keys.
+class OwnNotes:
+    """The keys that one transaction noted: called after its commit, it deletes their objects.
 
-    In one go for all of the transaction, and for ``MAX_OWN_KEYS`` at most.
-    """
-    own = _find_own_notes(using)
-    if own is not None:
-        own.add(keys)
-    else:
-        transaction.on_commit(_OwnNotes(keys), using=using)
-
-
-def leave_notes(*, using: str | None = None) -> None:
-    """Carry out nothing after this transaction, which only begins: its caller will, or a task."""
-    transaction.on_commit(_OwnNotes(are_left=True), using=using)
-
-
-class _OwnNotes:
-    """The keys that one transaction noted: after its commit, their objects are deleted.
-
-    Keys of a savepoint that was rolled back may stay here: they have no notes.
+    Those of ``MAX_OWN_KEYS`` at most. Keys of a savepoint that was rolled back may stay here: they
+    have no notes. If they are left, the caller carries them out, or a task.
     """
 
     def __init__(self, keys: Iterable[str] = (), *, are_left: bool = False) -> None:
@@ -114,6 +96,15 @@ class _OwnNotes:
         self._are_left = are_left
         self._has_more = False
         self.add(keys)
+
+    @classmethod
+    def find(cls, using: str | None) -> "OwnNotes | None":
+        """Those of the current transaction, if it has any yet.
+
+        What was registered in a savepoint goes if that is rolled back, with all that was added.
+        """
+        waiting = (function for _, function, *_ in transaction.get_connection(using).run_on_commit)
+        return next((function for function in waiting if isinstance(function, cls)), None)
 
     def add(self, keys: Iterable[str]) -> None:
         if self._are_left:
@@ -125,18 +116,21 @@ class _OwnNotes:
                 self._has_more = True
 
     def __call__(self) -> None:
-        carry_out_own_notes(self._keys)
-        if self._has_more:
-            events.deletions_left.send(sender=ObjectDeletion)
+        with _log_outages():
+            for keys in _split(self._keys, storage.MAX_DELETE):
+                carry_out_notes(ObjectDeletion.objects.filter(key__in=keys))
+            if self._has_more:
+                events.deletions_left.send(sender=ObjectDeletion)
 
 
-def _find_own_notes(using: str | None) -> _OwnNotes | None:
-    """Those of the current transaction, if it has any yet.
-
-    What was registered in a savepoint goes if that is rolled back, with all that was added in it.
-    """
-    waiting = (function for _, function, *_ in transaction.get_connection(using).run_on_commit)
-    return next((function for function in waiting if isinstance(function, _OwnNotes)), None)
+@contextmanager
+def _log_outages() -> Iterator[None]:
+    try:
+        yield
+    except StorageUnavailable:
+        logger.warning("The store is down: noted deletions wait for the next purge_orphans.")
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("Noted deletions wait for the next purge_orphans: %s", error)
 
 
 def _split(keys: Iterable[str], size: int) -> Iterator[list[str]]:

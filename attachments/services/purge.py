@@ -19,7 +19,7 @@ from django.utils import timezone
 from attachments import storage
 from attachments.conf import conf
 from attachments.models import Attachment, AttachmentQuerySet, IdempotencyKey, ObjectDeletion
-from attachments.services.deletions import carry_out_deletions, leave_notes, log_refusals
+from attachments.services.deletions import OwnNotes, carry_out_deletions, log_refusals
 from attachments.services.process import count_waiting, process_waiting
 from attachments.services.protection import (
     delete_unprotected,
@@ -202,7 +202,7 @@ def _delete_batch(rows: AttachmentQuerySet, passed: set[UUID], count: int) -> _B
     """
     try:
         with transaction.atomic():
-            leave_notes()
+            transaction.on_commit(OwnNotes(are_left=True))
             free = rows.exclude(pk__in=[*passed]) if passed else rows
             sizes = dict(
                 free.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
