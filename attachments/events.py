@@ -8,3 +8,9 @@ work_left = Signal()
 Only a hint that makes it quick: the row says what there is to do, and
 ``services.process_waiting`` finds it without.
 """
+
+deletions_left = Signal()
+"""Objects wait to be deleted, more than a request may delete.
+
+Only a hint, too: the next ``purge_orphans`` deletes them without.
+"""

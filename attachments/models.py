@@ -49,9 +49,20 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         """Ready, and on a message: whoever may read that sees it."""
         return self.ready().filter(message__isnull=False)
 
-    def orphans(self, *, created_before: datetime) -> "AttachmentQuerySet":
+    def orphans(self, *, confirmed_before: datetime) -> "AttachmentQuerySet":
         """Ready, and on no message."""
-        return self.ready().filter(message=None, created_at__lt=created_before)
+        return self.ready().filter(message=None, confirmed_at__lt=confirmed_before)
+
+    def expired(self, moment: datetime) -> "AttachmentQuerySet":
+        """Confirmed before this moment; created before it, if never confirmed.
+
+        No confirm comes before its row: so the index on ``created_at`` finds them.
+        """
+        is_old = Q(confirmed_at=None) | Q(confirmed_at__lt=moment)
+        return self.filter(is_old, created_at__lt=moment)
+
+    def unexpired(self, moment: datetime) -> "AttachmentQuerySet":
+        return self.filter(Q(created_at__gte=moment) | Q(confirmed_at__gte=moment))
 
     def refused(self, *, created_before: datetime) -> "AttachmentQuerySet":
         """What was rejected or infected; its objects went at once.
@@ -181,7 +192,7 @@ class Attachment(models.Model):
                 name="attachments_shared",
             ),
             models.Index(
-                fields=["created_at"],
+                fields=["confirmed_at"],
                 condition=Q(message__isnull=True, status="ready"),
                 name="attachments_orphans",
             ),

@@ -10,15 +10,17 @@ from django_tasks.backends.immediate import ImmediateBackend
 
 from attachments import events, tasks
 from attachments.models import Attachment
-from attachments.services import carry_out_after_commit
+from attachments.services import OwnNotes
 
 
 @receiver(post_delete, sender=Attachment)
-def delete_objects_after_commit(using: str, **kwargs: Any) -> None:
-    """Carry out the notes once after the transaction, however many rows it deletes."""
-    waiting = transaction.get_connection(using).run_on_commit
-    if not any(function is carry_out_after_commit for _, function, *_ in waiting):
-        transaction.on_commit(carry_out_after_commit, using=using)
+def delete_objects_after_commit(instance: Attachment, using: str, **kwargs: Any) -> None:
+    """Delete the objects of the rows of this transaction once, after its commit."""
+    keys = [instance.key, instance.pending_key]
+    if own := OwnNotes.find(using):
+        own.add(keys)
+    else:
+        transaction.on_commit(OwnNotes(keys), using=using)
 
 
 @receiver(events.work_left)
@@ -26,3 +28,10 @@ def nudge_worker(attachment_id: UUID, **kwargs: Any) -> None:
     """Tell a worker, if there is one: not a backend that would do the work in this request."""
     if not isinstance(tasks.process_attachment.get_backend(), ImmediateBackend):
         tasks.process_attachment.enqueue(str(attachment_id))
+
+
+@receiver(events.deletions_left)
+def nudge_deletions(**kwargs: Any) -> None:
+    """The same for objects that wait to be deleted."""
+    if not isinstance(tasks.carry_out_deletions.get_backend(), ImmediateBackend):
+        tasks.carry_out_deletions.enqueue()

@@ -26,3 +26,9 @@ def refresh_usage() -> None:
 def process_attachment(attachment_id: str) -> None:
     """What is left to do for one attachment. Any number of them, at any time, do no harm."""
     services.process_attachment(attachment_id=UUID(attachment_id))
+
+
+@task()
+def carry_out_deletions() -> int:
+    """Delete the objects that wait to be deleted, too many for a request; give how many went."""
+    return services.carry_out_deletions()

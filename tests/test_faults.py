@@ -497,7 +497,7 @@ def test_the_store_stops_while_attachments_are_deleted(own_store, user, attachme
 def test_the_store_stops_in_the_middle_of_a_purge(own_store, user, attachment_of):
     keys = {attachment_of(user).key for _ in range(12)}
     moment = timezone.now() - timedelta(days=8)
-    Attachment.objects.update(created_at=moment, expires_at=moment)
+    Attachment.objects.update(created_at=moment, confirmed_at=moment, expires_at=moment)
 
     with pytest.raises(StorageUnavailable):
         services.purge_attachments(batch_size=1, on_progress=lambda count: own_store.kill())

@@ -67,7 +67,7 @@ def test_keys(user):
 @pytest.mark.parametrize(
     ("where", "index"),
     [
-        ("message_id IS NULL AND status = 'ready' AND created_at < now()", "attachments_orphans"),
+        ("message_id IS NULL AND status = 'ready' AND confirmed_at < now()", "attachments_orphans"),
         ("status IN ('pending', 'verifying') AND expires_at < now()", "attachments_stale"),
         ("message_id = 1", "attachments_linked"),
         ("user_id = 1 ORDER BY created_at DESC", "attachments_user_created"),

@@ -24,7 +24,7 @@ def orphans(user, attachment_of, empty_bucket):
     def make(count):
         made = [attachment_of(user) for _ in range(count)]
         moment = timezone.now() - timedelta(days=8)
-        Attachment.objects.update(created_at=moment, expires_at=moment)
+        Attachment.objects.update(created_at=moment, confirmed_at=moment, expires_at=moment)
         return made
 
     return make
@@ -59,6 +59,8 @@ def test_it_tells_programs_what_it_did(orphans, samples):
         "processed": 0,
         "swept": 0,
         "waiting": 0,
+        "failing": 0,
+        "protected": 0,
         "dry_run": False,
     }
 

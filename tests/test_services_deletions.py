@@ -35,6 +35,10 @@ def list_notes():
     return set(ObjectDeletion.objects.values_list("key", flat=True))
 
 
+def find_due():
+    return ObjectDeletion.objects.filter(due_at__lte=Now())
+
+
 def delete_by_sql(rows):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM attachments")
@@ -76,7 +80,9 @@ def test_the_object_goes_after_the_commit(user, attachment_of, message_of, bucke
 def test_a_row_that_is_not_ready_leaves_notes_of_all_that_it_may_own(user, upload, store_down):
     ticket = upload(user)
     key = Attachment.objects.get().make_key()
-    Attachment.objects.update(status="verifying", storage_key=key, copy_upload_id="upload")
+    Attachment.objects.update(
+        status="verifying", storage_key=key, copy_upload_id="upload", lease_expires_at=Now()
+    )
 
     Attachment.objects.all().delete()
 
@@ -251,16 +257,17 @@ def test_two_runs_share_the_work(user, attachment_of, monkeypatch):
     keys = [f"attachments/{number}" for number in range(4)]
     deletions.note_deletions(keys)
     monkeypatch.setattr(storage, "MAX_DELETE", 2)
-    taken = [deletions._claim_notes() for _ in range(3)]
+    taken = [deletions._claim_notes(find_due()) for _ in range(3)]
 
     found = [{note.key for note in notes} for notes in taken]
-    assert found == [set(keys[2:]), set(keys[:2]), set()]
+    assert [len(keys) for keys in found] == [2, 2, 0]
+    assert found[0] | found[1] == set(keys)
 
 
 def test_a_run_that_was_killed_leaves_its_notes_for_a_later_one(user, attachment_of, bucket):
     attachment = attachment_of(user)
     Attachment.objects.all()._raw_delete("default")
-    deletions._claim_notes()  # and then the process is gone
+    deletions._claim_notes(find_due())  # and then the process is gone
 
     assert services.carry_out_deletions() == 0
     ObjectDeletion.objects.update(due_at=Now())  # its claim is over

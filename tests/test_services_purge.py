@@ -28,7 +28,9 @@ def aged(attachment_of):
         attachment = attachment_of(user, **request)
         moment = timezone.now() - age
         Attachment.objects.filter(pk=attachment.pk).update(
-            created_at=moment, expires_at=moment + timedelta(minutes=10)
+            created_at=moment,
+            confirmed_at=moment,
+            expires_at=moment + timedelta(minutes=10),
         )
         return attachment
 
@@ -211,6 +213,7 @@ def test_a_thousand_orphans_take_few_calls_to_the_store(user, store_calls, bucke
             checksum_sha256="x",
             storage_key=f"attachments/{number}",
             created_at=moment,
+            confirmed_at=moment,
             expires_at=moment,
         )
         for number in range(1000)
@@ -232,6 +235,7 @@ def test_a_thousand_orphans_take_few_calls_to_the_store(user, store_calls, bucke
 def test_what_lands_after_its_clean_up_is_swept(user, upload, post_file, bucket, forms_are_over):
     ticket = upload(user)
     attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+    services.remove_now()
     gone = upload(user)
     Attachment.objects.filter(pk=gone.attachment_id).delete()
     for late in (ticket, gone):

@@ -33,13 +33,22 @@ def delete_selected(
     """
     counted_at = _parse_moment(request.POST.get("counted_at", "")) or timezone.now()
     rows = queryset.filter(created_at__lte=counted_at)
-    extent = services.measure_attachments(rows)
+    deletable = services.exclude_protected(rows)
+    extent = services.measure_attachments(deletable)
     if not request.POST.get("post"):
         return _ask(model_admin, request, extent, counted_at)
-    model_admin.log_deletions(request, rows)
-    count = services.delete_attachments(rows)
+    model_admin.log_deletions(request, deletable)
+    deletion = services.delete_attachments(rows)
+    count, stayed = deletion.deleted, deletion.protected
     text = ngettext("Deleted %(count)d attachment.", "Deleted %(count)d attachments.", count)
     model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)
+    if stayed:
+        text = ngettext(
+            "%(count)d attachment stays: other records need it.",
+            "%(count)d attachments stay: other records need them.",
+            stayed,
+        )
+        model_admin.message_user(request, text % {"count": stayed}, messages.WARNING)
     return None
 
 

@@ -13,6 +13,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ("auth", "0012_alter_user_first_name_max_length"),
         # The host's message model, as AUTH_USER_MODEL: whatever its first migration is called.
         migrations.swappable_dependency(conf.message_model),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
@@ -298,7 +299,7 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(
                         condition=models.Q(("message__isnull", True), ("status", "ready")),
-                        fields=["created_at"],
+                        fields=["confirmed_at"],
                         name="attachments_orphans",
                     ),
                     models.Index(

@@ -6,13 +6,14 @@ from attachments.services.access import (
     get_download_url,
 )
 from attachments.services.bulk import (
+    Deletion,
     Extent,
     delete_attachments,
     measure_attachments,
     retry_deletions,
 )
 from attachments.services.confirm import confirm_upload
-from attachments.services.deletions import carry_out_after_commit, carry_out_deletions
+from attachments.services.deletions import OwnNotes, carry_out_deletions
 from attachments.services.findings import Finding, FindingKind
 from attachments.services.kept_usage import refresh_usage
 from attachments.services.linking import link_attachments
@@ -20,6 +21,7 @@ from attachments.services.listing import VisibleAttachments
 from attachments.services.pending import remove_now
 from attachments.services.presign import Ticket, presign_upload, presign_uploads
 from attachments.services.process import process_attachment, process_waiting
+from attachments.services.protection import exclude_protected
 from attachments.services.purge import (
     BATCH_SIZE,
     PurgeReport,
@@ -37,19 +39,21 @@ from attachments.services.usage_rows import recount_usage, settle_usage
 __all__ = [
     "BATCH_SIZE",
     "RECONCILE_GRACE",
+    "Deletion",
     "Extent",
     "Finding",
     "FindingKind",
+    "OwnNotes",
     "PurgeReport",
     "ReconcileReport",
     "Ticket",
     "VisibleAttachments",
-    "carry_out_after_commit",
     "carry_out_deletions",
     "confirm_upload",
     "count_purgeable",
     "delete_attachment",
     "delete_attachments",
+    "exclude_protected",
     "get_attachment",
     "get_download_url",
     "link_attachments",

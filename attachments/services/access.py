@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from django.db.models import ProtectedError, RestrictedError
+from django.db import IntegrityError
 
 from attachments import storage
 from attachments.conf import conf
@@ -46,7 +46,7 @@ def delete_attachment(*, attachment_id: UUID, user: User) -> None:
         raise NotYours
     try:
         count = attachment.delete()[1].get(Attachment._meta.label, 0)
-    except (ProtectedError, RestrictedError) as error:
+    except IntegrityError as error:  # ProtectedError and RestrictedError are, too
         raise InUse from error
     if not count:  # another request was faster
         raise NotFound

@@ -15,7 +15,7 @@ from django.utils import timezone
 from attachments.errors import NotFound, RejectedUpload, UploadInProgress
 from attachments.models import Attachment, AttachmentQuerySet
 from attachments.services.deletions import (
-    carry_out_after_commit,
+    carry_out_notes_of,
     note_deletions,
     note_late_copy,
 )
@@ -156,7 +156,7 @@ class Attempt:
             )
             note_deletions([self.key, self.attachment.pending_key])
         self._is_over = True
-        carry_out_after_commit()
+        carry_out_notes_of(self.attachment.pk)
 
     def _give_up(self) -> None:
         """Something else failed: a client may try again at once, a worker a little later."""
@@ -170,7 +170,7 @@ class Attempt:
         self._is_over = True
         if self.has_copied:
             note_deletions([self.key])
-            carry_out_after_commit()
+            carry_out_notes_of(self.attachment.pk)
         is_gone = not Attachment.objects.filter(pk=self.attachment.pk).exists()
         raise NotFound if is_gone else UploadInProgress
 

@@ -1,17 +1,27 @@
 """What staff do to many attachments at once. The number of queries does not grow with them."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
-from attachments.models import Attachment, ObjectDeletion
+from attachments import events, storage
+from attachments.models import Attachment, AttachmentQuerySet, ObjectDeletion
 from attachments.services.deletions import (
-    MAX_CALLS_AFTER_COMMIT,
-    carry_out_after_commit,
-    carry_out_deletions,
+    MAX_OWN_KEYS,
+    OwnNotes,
+    carry_out_notes,
 )
+from attachments.services.protection import (
+    delete_unprotected,
+    exclude_protected,
+    has_host_rows,
+    only_protected,
+)
+
+BATCH_SIZE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +46,43 @@ def measure_attachments(rows: QuerySet[Attachment]) -> Extent:
     )
 
 
-def delete_attachments(rows: QuerySet[Attachment]) -> int:
-    """Delete all ``rows`` in one statement, without loading them; give their number.
+@dataclass(frozen=True, kw_only=True)
+class Deletion:
+    """What was deleted, and what was not."""
 
-    The database notes their objects. The first ten thousand of these are deleted right after the
-    commit, the rest by the next purge.
+    deleted: int
+    protected: int
+    """Attachments that stay, because a row of the host protects them."""
+
+
+def delete_attachments(rows: QuerySet[Attachment]) -> Deletion:
+    """Delete ``rows`` in one statement, without loading them.
+
+    Where rows of the host hang on attachments, Django has to look at these, in batches; what they
+    protect stays. The objects of the first thousand rows are deleted right after the commit, the
+    rest by a task or the next purge.
     """
     doomed = Attachment.objects.filter(pk__in=rows.order_by().values("pk"))
     with transaction.atomic(using=doomed.db):
-        transaction.on_commit(carry_out_after_commit, using=doomed.db)
-        if Attachment._meta.related_objects:  # the host's own rows, with their own on_delete
-            return doomed.delete()[1].get(Attachment._meta.label, 0)
-        return doomed._raw_delete(doomed.db)
+        if has_host_rows():
+            return _delete_with_host_rows(doomed)
+        first = doomed.only("storage_key").order_by()[: MAX_OWN_KEYS // 2 + 1]
+        keys = [key for row in first for key in (row.key, row.pending_key)]
+        transaction.on_commit(OwnNotes(keys), using=doomed.db)
+        return Deletion(deleted=doomed._raw_delete(doomed.db), protected=0)
+
+
+def _delete_with_host_rows(doomed: AttachmentQuerySet) -> Deletion:
+    """In batches by id, so that nothing is looked at twice."""
+    protected = only_protected(doomed).count()
+    ids = exclude_protected(doomed).order_by("pk").values_list("pk", flat=True)
+    deleted = 0
+    batch = list(ids[:BATCH_SIZE])
+    while batch:
+        stayed, count = delete_unprotected(batch)
+        deleted, protected = deleted + count, protected + len(stayed)
+        batch = list(ids.filter(pk__gt=batch[-1])[:BATCH_SIZE])
+    return Deletion(deleted=deleted, protected=protected)
 
 
 def retry_deletions(notes: QuerySet[ObjectDeletion]) -> int:
@@ -56,7 +91,8 @@ def retry_deletions(notes: QuerySet[ObjectDeletion]) -> int:
     A note that was never tried keeps its time, because a confirm may own the object until then.
     Raises ``StorageUnavailable``.
     """
-    ObjectDeletion.objects.filter(pk__in=notes.order_by().values("pk"), attempts__gt=0).update(
-        due_at=Now()
-    )
-    return carry_out_deletions(max_calls=MAX_CALLS_AFTER_COMMIT)
+    tried = ObjectDeletion.objects.filter(pk__in=notes.order_by().values("pk"), attempts__gt=0)
+    ids = list(tried.values_list("pk", flat=True)[: storage.MAX_DELETE])
+    if tried.update(due_at=Now()) > len(ids):
+        transaction.on_commit(partial(events.deletions_left.send, sender=ObjectDeletion))
+    return carry_out_notes(ObjectDeletion.objects.filter(pk__in=ids))

@@ -1,29 +1,41 @@
 """Notes of objects to delete: written with the deletion of rows, carried out after the commit.
 
-The database writes them by its own clock, so that by no other is it told whether they are due.
+A request carries out the notes that it caused, and no others: a backlog belongs to
+``purge_orphans`` and to a task. The database writes notes by its own clock, and only that clock
+tells whether they are due.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
+from itertools import islice
+from uuid import UUID
 
-from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
-from attachments import storage
+from attachments import events, storage
 from attachments.errors import StorageUnavailable
 from attachments.models import ObjectDeletion
 from attachments.rules.keys import hide_nonce
+from attachments.storage.threads import run_in_order
 
 logger = logging.getLogger(__name__)
 
 # For so long one run owns the notes that it took: longer than a DeleteObjects may take.
 CLAIM = timedelta(minutes=2)
-# What a request may delete after its commit, in calls of 1000 objects; the rest is a purge's work.
-MAX_CALLS_AFTER_COMMIT = 10
+# A request deletes the objects of so many keys itself: those of about a thousand rows, as each row
+# may own two. A task does the rest.
+MAX_OWN_KEYS = 2000
+# What the store refused is tried again after a minute, then after twice as long each time.
+FIRST_DELAY = timedelta(minutes=1)
+MAX_DELAY = timedelta(days=1)
 # When the key of a copy that was given up is deleted again, each time after the last.
 REPEAT_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(weeks=1))
+ABORTS_AT_ONCE = 8
+MAX_LOGGED_KEYS = 3
 
 
 def note_deletions(keys: Iterable[str]) -> None:
@@ -38,57 +50,163 @@ def note_late_copy(key: str, *, upload_id: str) -> None:
     )
 
 
-def carry_out_deletions(*, max_calls: int | None = None) -> int:
-    """Delete the objects of all notes that are due; give how many went.
+def carry_out_deletions() -> int:
+    """Delete the objects of all notes that are due now; give how many went.
 
-    Several runs share the work. What a killed run took, or the store refused to delete, is for
-    runs after ``CLAIM``. Raises ``StorageUnavailable``; every note is kept.
+    What becomes due meanwhile is for the next run, so that this one ends. Several runs share the
+    work. What a killed run took is for runs after ``CLAIM``, and what the store refused for later
+    ones. Raises ``StorageUnavailable``; every note is kept.
     """
-    deleted = calls = 0
-    while calls != max_calls and (notes := _claim_notes()):
-        calls += 1
+    first = ObjectDeletion.objects.order_by("due_at")
+    now = first.values_list(Now(), flat=True).first()
+    if now is None:
+        return 0
+    # One millisecond more, because SQLite's clock has no finer digits.
+    due = ObjectDeletion.objects.filter(due_at__lte=now + timedelta(milliseconds=1))
+    deleted = 0
+    while notes := _claim_notes(due):
         deleted += _delete_noted(notes)
     return deleted
 
 
-def carry_out_after_commit() -> None:
-    """What a transaction noted, at once; that the store is down is logged, not raised."""
+def carry_out_notes(due: QuerySet[ObjectDeletion]) -> int:
+    """Delete the objects of these notes, a call's worth at most; give how many went."""
+    return _delete_noted(_claim_notes(due.filter(due_at__lte=Now())))
+
+
+def carry_out_notes_of(attachment_id: UUID) -> None:
+    """Delete what is noted of this attachment, by whatever attempt to publish it.
+
+    That the store or the database is down is logged, not raised: the caller's own work is done.
+    """
+    keys = Q(key__startswith=f"attachments/{attachment_id}/") | Q(key=f"pending/{attachment_id}")
+    with _log_outages():
+        carry_out_notes(ObjectDeletion.objects.filter(keys))
+
+
+class OwnNotes:
+    """The keys that one transaction noted: called after its commit, it deletes their objects.
+
+    Those of ``MAX_OWN_KEYS`` at most. Keys of a savepoint that was rolled back may stay here: they
+    have no notes. If they are left, the caller carries them out, or a task.
+    """
+
+    def __init__(self, keys: Iterable[str] = (), *, are_left: bool = False) -> None:
+        self._keys: dict[str, None] = {}
+        self._are_left = are_left
+        self._has_more = False
+        self.add(keys)
+
+    @classmethod
+    def find(cls, using: str | None) -> "OwnNotes | None":
+        """Those of the current transaction, if it has any yet.
+
+        What was registered in a savepoint goes if that is rolled back, with all that was added.
+        """
+        waiting = (function for _, function, *_ in transaction.get_connection(using).run_on_commit)
+        return next((function for function in waiting if isinstance(function, cls)), None)
+
+    def add(self, keys: Iterable[str]) -> None:
+        if self._are_left:
+            return
+        for key in keys:
+            if len(self._keys) < MAX_OWN_KEYS:
+                self._keys[key] = None
+            elif key not in self._keys:
+                self._has_more = True
+
+    def __call__(self) -> None:
+        with _log_outages():
+            for keys in _split(self._keys, storage.MAX_DELETE):
+                carry_out_notes(ObjectDeletion.objects.filter(key__in=keys))
+            if self._has_more:
+                events.deletions_left.send(sender=ObjectDeletion)
+
+
+@contextmanager
+def _log_outages() -> Iterator[None]:
     try:
-        carry_out_deletions(max_calls=MAX_CALLS_AFTER_COMMIT)
+        yield
     except StorageUnavailable:
         logger.warning("The store is down: noted deletions wait for the next purge_orphans.")
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("Noted deletions wait for the next purge_orphans: %s", error)
 
 
-def _claim_notes() -> list[ObjectDeletion]:
-    """Own up to one call's notes; the newest first, which are those of this commit."""
-    due = ObjectDeletion.objects.filter(due_at__lte=Now()).order_by("-pk")
+def _split(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+    remaining = iter(keys)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def _claim_notes(due: QuerySet[ObjectDeletion]) -> list[ObjectDeletion]:
+    """Own up to one call's notes. In the order of the index, which thus reads due notes alone."""
     with transaction.atomic():
-        notes = list(due.select_for_update(skip_locked=True)[: storage.MAX_DELETE])
+        found = due.order_by("due_at").select_for_update(skip_locked=True)
+        notes = list(found[: storage.MAX_DELETE])
         _get_rows(notes).update(due_at=Now() + CLAIM, attempts=F("attempts") + 1)
     return notes
 
 
 def _delete_noted(notes: list[ObjectDeletion]) -> int:
     """Delete what these notes name; give how many notes were carried out."""
+    if not notes:
+        return 0
     try:
-        for note in notes:
-            if note.upload_id:
-                storage.abort_copy(target=note.key, upload_id=note.upload_id)
-        refused = storage.delete_objects(note.key for note in notes)
+        refused = _abort_copies(notes) | _delete_objects({note.key for note in notes})
     except StorageUnavailable as error:
         _get_rows(notes).update(due_at=Now(), last_error=str(error.__cause__))
         raise
-    for key, reason in refused.items():
-        logger.error("The store refuses to delete %s: %s", hide_nonce(key), reason)
-    for reason in set(refused.values()):
-        keys = [key for key, given in refused.items() if given == reason]
-        _get_rows(notes).filter(key__in=keys).update(last_error=reason)
-    done = [note for note in notes if note.key not in refused]
-    _get_rows([note for note in done if not note.repeats]).delete()
-    for repeats, delay in enumerate(reversed(REPEAT_AFTER), start=1):
-        if again := [note for note in done if note.repeats == repeats]:
-            _get_rows(again).update(due_at=Now() + delay, repeats=repeats - 1, attempts=0)
-    return len(done)
+    log_refusals(refused)
+    failed = [note for note in notes if note.key in refused]
+    for note in failed:
+        note.attempts += 1
+        note.due_at = Now() + get_delay(note.attempts)
+        note.last_error = refused[note.key]
+    repeated = [note for note in notes if note.key not in refused and note.repeats]
+    for note in repeated:
+        note.due_at = Now() + REPEAT_AFTER[-note.repeats]
+        note.repeats, note.attempts, note.last_error = note.repeats - 1, 0, ""
+    kept = failed + repeated
+    ObjectDeletion.objects.bulk_update(kept, ["due_at", "repeats", "attempts", "last_error"])
+    kept_ids = {note.pk for note in kept}
+    _get_rows([note for note in notes if note.pk not in kept_ids]).delete()
+    return len(notes) - len(failed)
+
+
+def get_delay(attempts: int) -> timedelta:
+    """How long a note waits that the store has refused so often."""
+    doublings = min(attempts - 1, 30)  # a timedelta holds no more
+    return min(FIRST_DELAY * (1 << doublings), MAX_DELAY)
+
+
+def _abort_copies(notes: list[ObjectDeletion]) -> dict[str, str]:
+    """Abort what was begun; give the store's reasons where it refuses, by key."""
+    begun = [note for note in notes if note.upload_id]
+
+    def abort(note: ObjectDeletion) -> str:
+        return storage.abort_copy(target=note.key, upload_id=note.upload_id)
+
+    reasons = run_in_order(abort, begun, threads=ABORTS_AT_ONCE)
+    return {note.key: reason for note, reason in zip(begun, reasons, strict=True) if reason}
+
+
+def _delete_objects(keys: set[str]) -> dict[str, str]:
+    """Delete these objects; give the reasons of what cannot be deleted, by key."""
+    impossible = {key for key in keys if not storage.can_delete(key)}
+    reasons = dict.fromkeys(impossible, "InvalidKey: DeleteObjects cannot name it.")
+    return reasons | storage.delete_objects(keys - impossible)
+
+
+def log_refusals(refused: Mapping[str, str]) -> None:
+    """One line for each code of the store, with the first few keys. The whole reasons are kept."""
+    keys_by_code: dict[str, list[str]] = {}
+    for key in sorted(refused):
+        keys_by_code.setdefault(refused[key].partition(":")[0], []).append(key)
+    for code, keys in keys_by_code.items():
+        first = ", ".join(hide_nonce(key) for key in keys[:MAX_LOGGED_KEYS])
+        more = ", ..." if len(keys) > MAX_LOGGED_KEYS else ""
+        logger.error("The store refuses to delete %s (%s): %s%s", len(keys), code, first, more)
 
 
 def _get_rows(notes: list[ObjectDeletion]) -> QuerySet[ObjectDeletion]:

@@ -13,14 +13,19 @@ from itertools import islice, repeat, takewhile
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from attachments import storage
 from attachments.conf import conf
-from attachments.models import Attachment, AttachmentQuerySet, ObjectDeletion
-from attachments.services.deletions import carry_out_deletions
+from attachments.models import Attachment, AttachmentQuerySet, IdempotencyKey, ObjectDeletion
+from attachments.services.deletions import OwnNotes, carry_out_deletions, log_refusals
 from attachments.services.process import count_waiting, process_waiting
+from attachments.services.protection import (
+    delete_unprotected,
+    exclude_protected,
+    only_protected,
+)
 from attachments.storage.threads import run_in_order
 
 BATCH_SIZE = 1000
@@ -32,6 +37,8 @@ STALE_GRACE = timedelta(days=1)
 LATE_GRACE = timedelta(hours=1)
 # No copy takes so long.
 COPY_GRACE = timedelta(days=1)
+# So many rows that were found to be protected only when they were tried are kept in mind.
+MAX_PASSED = 10_000
 
 
 @dataclass(kw_only=True)
@@ -53,7 +60,11 @@ class PurgeReport:
     swept: int = 0
     """Objects under pending/ that no upload needs."""
     waiting: int = 0
-    """Notes of objects that could not be deleted yet."""
+    """Notes of objects that are not deleted yet."""
+    failing: int = 0
+    """How many of these the store refused, or could not take, when it was last asked."""
+    protected: int = 0
+    """Attachments that stay, because a row of the host protects them."""
 
     @property
     def row_count(self) -> int:
@@ -66,10 +77,14 @@ class PurgeReport:
 
 def count_purgeable(*, older_than: timedelta | None = None) -> PurgeReport:
     """The rows that ``purge_attachments`` would remove now, counted in the database."""
-    report = PurgeReport(waiting=ObjectDeletion.objects.count())
+    report = PurgeReport()
     for kind, rows in _find_purgeable(older_than).items():
-        found = rows.order_by().aggregate(count=Count("pk"), size_bytes=Sum("size_bytes"))
+        found = exclude_protected(rows.order_by()).aggregate(
+            count=Count("pk"), size_bytes=Sum("size_bytes")
+        )
         report.add(kind, count=found["count"], size_bytes=found["size_bytes"] or 0)
+        report.protected += only_protected(rows).count()
+    _count_notes(report)
     return report
 
 
@@ -90,10 +105,11 @@ def purge_attachments(
 ) -> PurgeReport:
     """Remove what nothing needs, do what waits for a worker, and carry out every note that is due.
 
-    Orphans and refused uploads are kept for ``older_than``, by default ``ORPHAN_DAYS``. ``limit``
-    is the largest number of rows to remove. A batch has at most ``MAX_BATCH_SIZE`` rows; after
-    each, ``on_progress`` is called with their number. What is being linked or confirmed at this
-    moment is left alone. Raises ``StorageUnavailable``: then a later run does the rest.
+    Orphans and refused uploads are kept for ``older_than``, by default ``ORPHAN_DAYS``; the age of
+    a ready file counts from its confirm. ``limit`` is the largest number of rows to remove. A
+    batch has at most ``MAX_BATCH_SIZE`` rows; after each, ``on_progress`` is called with their
+    number. What is being linked or confirmed at this moment is left alone, and so is what a row of
+    the host protects. Raises ``StorageUnavailable``: then a later run does the rest.
     """
     storage.ping_bucket()
     carry_out_deletions()
@@ -101,15 +117,27 @@ def purge_attachments(
     batch_size = min(batch_size, MAX_BATCH_SIZE)
     for kind, rows in _find_purgeable(older_than).items():
         budget = None if limit is None else limit - report.row_count
-        for sizes in _delete_in_batches(rows, batch_size=batch_size, limit=budget):
-            report.add(kind, count=len(sizes), size_bytes=sum(size or 0 for size in sizes))
-            on_progress(len(sizes))
+        report.protected += only_protected(rows).count()
+        for batch in _delete_in_batches(rows, batch_size=batch_size, limit=budget):
+            report.add(kind, count=batch.deleted, size_bytes=batch.size_bytes)
+            report.protected += batch.protected
+            on_progress(batch.deleted)
     for keys in _find_unneeded_objects():
-        report.swept += len(keys) - len(storage.delete_objects(keys))
+        refused = storage.delete_objects(keys)
+        log_refusals(refused)
+        report.swept += len(keys) - len(refused)
     _abort_forgotten_copies()
+    _forget_idempotency_keys()
     report.processed = process_waiting()
-    report.waiting = ObjectDeletion.objects.count()
+    _count_notes(report)
     return report
+
+
+def _count_notes(report: PurgeReport) -> None:
+    found = ObjectDeletion.objects.aggregate(
+        waiting=Count("pk"), failing=Count("pk", filter=~Q(last_error=""))
+    )
+    report.waiting, report.failing = found["waiting"], found["failing"]
 
 
 def _find_purgeable(older_than: timedelta | None) -> dict[str, AttachmentQuerySet]:
@@ -119,19 +147,31 @@ def _find_purgeable(older_than: timedelta | None) -> dict[str, AttachmentQuerySe
     rows = Attachment.objects.unleased()
     found = {}
     if conf.retention is not None:
-        found["expired"] = rows.filter(created_at__lt=now - conf.retention).order_by("created_at")
-        rows = rows.filter(created_at__gte=now - conf.retention)
+        expired_before = now - conf.retention
+        found["expired"] = rows.expired(expired_before).order_by("created_at")
+        rows = rows.unexpired(expired_before)
     return found | {
-        "orphans": rows.orphans(created_before=kept_from).order_by("created_at"),
+        "orphans": rows.orphans(confirmed_before=kept_from).order_by("confirmed_at"),
         "stale": rows.stale(expired_before=now - STALE_GRACE).order_by("expires_at"),
         "refused": rows.refused(created_before=kept_from).order_by("created_at"),
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """What became of the rows that one transaction took."""
+
+    taken: int
+    deleted: int
+    size_bytes: int
+    """Of the files of the deleted rows."""
+    protected: int
+
+
 def _delete_in_batches(
     rows: AttachmentQuerySet, *, batch_size: int, limit: int | None
-) -> Iterator[list[int | None]]:
-    """Delete ``rows`` in batches; give the sizes of the files of each batch.
+) -> Iterator[_Batch]:
+    """Delete ``rows`` in batches.
 
     A batch waits for the database, then for the store, so several at once keep both busy. After an
     empty batch no other begins.
@@ -139,12 +179,12 @@ def _delete_in_batches(
     workers = WORKERS if connection.features.has_select_for_update_skip_locked else 1
     is_over = False
     counts = takewhile(lambda _count: not is_over, _split(limit, batch_size))
-    delete = partial(_delete_batch, rows)
-    for sizes in run_in_order(delete, counts, threads=workers, ahead=1):
-        if sizes:
-            yield sizes
-        else:
-            is_over = True
+    passed: set[UUID] = set()
+    delete = partial(_delete_batch, exclude_protected(rows), passed)
+    for batch in run_in_order(delete, counts, threads=workers, ahead=1):
+        if batch.taken:
+            yield batch
+        is_over = not batch.taken or len(passed) > MAX_PASSED
 
 
 def _split(limit: int | None, batch_size: int) -> Iterator[int]:
@@ -155,26 +195,51 @@ def _split(limit: int | None, batch_size: int) -> Iterator[int]:
         yield from (min(batch_size, limit - start) for start in range(0, limit, batch_size))
 
 
-def _delete_batch(rows: AttachmentQuerySet, count: int) -> list[int | None]:
-    """Delete up to ``count`` rows that no other transaction has locked, then their objects."""
+def _delete_batch(rows: AttachmentQuerySet, passed: set[UUID], count: int) -> _Batch:
+    """Delete up to ``count`` rows that no other transaction has locked, then their objects.
+
+    Those that turn out to be protected are added to ``passed``, and are not taken again.
+    """
     try:
         with transaction.atomic():
+            transaction.on_commit(OwnNotes(are_left=True))
+            free = rows.exclude(pk__in=[*passed]) if passed else rows
             sizes = dict(
-                rows.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
+                free.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
             )
-            Attachment.objects.filter(pk__in=sizes).delete()
+            protected, deleted = delete_unprotected(list(sizes))
+            passed |= protected  # while the rows are locked, so that no other batch takes them
         carry_out_deletions()  # no notes are left, unless the store failed after the commit
     finally:
         connection.close()  # this thread's own
-    return list(sizes.values())
+    return _Batch(
+        taken=len(sizes),
+        deleted=deleted,
+        size_bytes=sum(size or 0 for pk, size in sizes.items() if pk not in protected),
+        protected=len(protected),
+    )
 
 
 def _abort_forgotten_copies() -> None:
     """Abort what was begun by a process that died before the row named it."""
     cutoff = timezone.now() - COPY_GRACE
+    refused = {}
     for copy in storage.list_copies("attachments/"):
         if copy.begun_at < cutoff:
-            storage.abort_copy(target=copy.key, upload_id=copy.upload_id)
+            refused[copy.key] = storage.abort_copy(target=copy.key, upload_id=copy.upload_id)
+    log_refusals({key: reason for key, reason in refused.items() if reason})
+
+
+def _forget_idempotency_keys() -> None:
+    """Delete those whose time is over, but for those that a request uses at this moment."""
+    expired = IdempotencyKey.objects.filter(expires_at__lt=timezone.now()).order_by("expires_at")
+    found = expired.select_for_update(skip_locked=True).values_list("pk", flat=True)
+    is_over = False
+    while not is_over:
+        with transaction.atomic():
+            batch = list(found[:BATCH_SIZE])
+            IdempotencyKey.objects.filter(pk__in=batch).delete()
+        is_over = not batch
 
 
 def _find_unneeded_objects() -> Iterator[set[str]]:

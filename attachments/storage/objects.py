@@ -31,6 +31,8 @@ CHUNK_BYTES = 2**18
 # S3 takes parts of 5 MiB to 5 GiB, 10,000 of them: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 PART_BYTES = 32 * 2**20
 PARTS_AT_ONCE = 4
+# What a store says of one object or upload, not of itself.
+_REFUSALS = ("AccessDenied", "InvalidRequest", "MethodNotAllowed", "NotImplemented")
 CHECKSUM_LENGTH = 44  # 32 bytes in base64
 
 
@@ -48,6 +50,10 @@ class ObjectChanged(Exception):
 
 class UploadNotFound(Exception):
     """The multipart upload was aborted or finished."""
+
+
+class Refused(Exception):
+    """The store answers, and does not do this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,10 +304,22 @@ def copy_in_parts(
         )
 
 
-def abort_copy(*, target: str, upload_id: str) -> None:
-    """Drop what a copy in parts has left; no error if it is gone or done."""
-    with suppress(UploadNotFound), translate_errors({"NoSuchUpload": UploadNotFound}):
-        get_client().abort_multipart_upload(Bucket=get_bucket(), Key=target, UploadId=upload_id)
+def abort_copy(*, target: str, upload_id: str) -> str:
+    """Drop what a copy in parts has left; no error if it is gone or done.
+
+    Gives the store's reason if it refuses this one, else "".
+    """
+    expected: dict[str, type[Exception]] = dict.fromkeys(_REFUSALS, Refused)
+    try:
+        with (
+            suppress(UploadNotFound),
+            translate_errors({**expected, "NoSuchUpload": UploadNotFound}),
+        ):
+            get_client().abort_multipart_upload(Bucket=get_bucket(), Key=target, UploadId=upload_id)
+    except Refused as refusal:
+        error = refusal.__cause__.response["Error"]  # type: ignore[union-attr]
+        return f"{error['Code']}: {error.get('Message', '')}"
+    return ""
 
 
 def list_copies(prefix: str) -> Iterator[BegunCopy]:
@@ -355,7 +373,7 @@ def put_object(
 
 def can_delete(key: str) -> bool:
     """Whether ``delete_objects`` can name this key; one that it cannot fails all the others."""
-    return bool(_XML_TEXT.fullmatch(key))
+    return bool(key and _XML_TEXT.fullmatch(key))
 
 
 def delete_objects(keys: Iterable[str]) -> dict[str, str]:
