@@ -34,8 +34,8 @@ class AccessPolicy:
     the user in the table of participants and one on the conversation in the table of messages. An
     OR over two joins reads all messages for either. Join each by itself, and unite the keys::
 
-        mine = Post.objects.filter(author=user.pk).values("pk")
-        shared = Post.objects.filter(readers=user.pk).values("pk")
+        mine = Post.objects.filter(author=user.pk).order_by().values("pk")
+        shared = Post.objects.filter(readers=user.pk).order_by().values("pk")
         return Post.objects.filter(pk__in=mine.union(shared))
     """
 

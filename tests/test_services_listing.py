@@ -295,8 +295,8 @@ class UnionPolicy(AccessPolicy):
     """The same as the docstring of ``AccessPolicy`` advises."""
 
     def readable_messages(self, user):
-        written = Message.objects.filter(author=user.pk).values("pk")
-        shared = Message.objects.filter(conversation__participants=user.pk).values("pk")
+        written = Message.objects.filter(author=user.pk).order_by().values("pk")
+        shared = Message.objects.filter(conversation__participants=user.pk).order_by().values("pk")
         return Message.objects.filter(pk__in=written.union(shared))
 
 
