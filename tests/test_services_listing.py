@@ -6,6 +6,7 @@ from itertools import chain
 
 import pytest
 from django.db import connection
+from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -13,6 +14,7 @@ from attachments import services
 from attachments.errors import NotFound
 from attachments.models import Attachment
 from attachments.paging import read_page
+from attachments.policy import AccessPolicy, OwnerOnlyPolicy
 from attachments.services import listing
 from nodus.messaging.models import Message
 
@@ -129,49 +131,55 @@ def test_an_emptied_page_leads_back_to_all_that_is_left(api, user, direction):
     assert [item["id"] for item in way_back["results"]] == [str(row.pk) for row in kept]
 
 
+def make_mixture(user, other_user, stranger, message_of):
+    """Rows of two users, of every status, on messages of all kinds; the first message is shared."""
+    shared = message_of(user, other_user)
+    for owner in (user, other_user):
+        for message in (None, shared, message_of(user), message_of(stranger)):
+            for status in Attachment.Status:
+                fields = {"message": message, "status": status, "lease_expires_at": MOMENT}
+                make_rows(owner, 1, **fields, created_at=MOMENT + timedelta(seconds=len(status)))
+    return shared, list(Attachment.objects.select_related("message").order_by("-created_at", "-pk"))
+
+
 @pytest.mark.usefixtures("_way")
-def test_list_detail_download_and_delete_agree(
+def test_the_list_has_what_may_be_seen_and_nothing_else(
     api, user, other_user, staff_user, django_user_model, message_of
 ):
     stranger = django_user_model.objects.create_user("mallory")
-    theirs = message_of(user, other_user)
-    messages = [None, theirs, message_of(user), message_of(stranger)]
-    for owner in (user, other_user):
-        for message in messages:
-            for status in Attachment.Status:
-                make_rows(
-                    owner,
-                    1,
-                    message=message,
-                    status=status,
-                    created_at=MOMENT + timedelta(seconds=len(status)),
-                    lease_expires_at=MOMENT,
-                )
-    rows = list(Attachment.objects.order_by("-created_at", "-pk"))
-    assert len(rows) == 2 * len(messages) * len(Attachment.Status)
+    shared, rows = make_mixture(user, other_user, stranger, message_of)
+
+    for viewer in (user, other_user, stranger, staff_user):
+        client, visible = api(viewer), [row for row in rows if may_see(viewer, row)]
+        assert list_ids(client, page_size=100) == ids_of(visible)
+        assert list(chain(*turn(client, f"{BASE}?page_size=7", "next"))) == ids_of(visible)
+        for status in Attachment.Status:
+            some = [row for row in visible if row.status == status]
+            assert list_ids(client, status=status) == ids_of(some)
+            some = [row for row in some if row.message_id == shared.pk]
+            assert list_ids(client, status=status, message_id=shared.pk) == ids_of(some)
+
+
+def test_detail_download_and_delete_agree_with_the_list(
+    api, user, other_user, staff_user, django_user_model, message_of
+):
+    stranger = django_user_model.objects.create_user("mallory")
+    _, rows = make_mixture(user, other_user, stranger, message_of)
 
     for viewer in (user, other_user, stranger, staff_user):
         client = api(viewer)
-        visible = [row for row in rows if may_see(viewer, row)]
-
-        def ids(some):
-            return [str(row.pk) for row in some]
-
-        assert list_ids(client, page_size=100) == ids(visible)
-        assert list(chain(*turn(client, f"{BASE}?page_size=5", "next"))) == ids(visible)
-        assert [*Attachment.objects.visible_to(viewer)] == visible
-        for status in Attachment.Status:
-            some = [row for row in visible if row.status == status]
-            assert list_ids(client, status=status) == ids(some)
-            some = [row for row in some if row.message_id == theirs.pk]
-            assert list_ids(client, status=status, message_id=theirs.pk) == ids(some)
+        listed = list_ids(client, page_size=100)
+        assert ids_of(Attachment.objects.visible_to(viewer)) == listed
         for row in rows:
-            is_visible = row in visible
-            assert (client.get(f"{BASE}/{row.pk}").status_code == 200) == is_visible
-            assert (client.get(f"{BASE}/{row.pk}/download").status_code != 404) == is_visible
+            is_listed, address = str(row.pk) in listed, f"{BASE}/{row.pk}"
+            assert (client.get(address).status_code == 200) == is_listed
+            assert (client.get(f"{address}/download").status_code != 404) == is_listed
             if row.user_id != viewer.pk:
-                expected = 403 if is_visible else 404
-                assert client.delete(f"{BASE}/{row.pk}").status_code == expected
+                assert client.delete(address).status_code == (403 if is_listed else 404)
+
+
+def ids_of(rows):
+    return [str(row.pk) for row in rows]
 
 
 def may_see(viewer, row):
@@ -274,3 +282,43 @@ def count_read_rows(sql):
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
         plan = cursor.fetchone()[0]
     return count((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
+
+
+class OrPolicy(AccessPolicy):
+    """Two joins and an OR: each message comes once for each participant."""
+
+    def readable_messages(self, user):
+        return Message.objects.filter(Q(author=user.pk) | Q(conversation__participants=user.pk))
+
+
+class UnionPolicy(AccessPolicy):
+    """The same as the docstring of ``AccessPolicy`` advises."""
+
+    def readable_messages(self, user):
+        written = Message.objects.filter(author=user.pk).order_by().values("pk")
+        shared = Message.objects.filter(conversation__participants=user.pk).order_by().values("pk")
+        return Message.objects.filter(pk__in=written.union(shared))
+
+
+@pytest.mark.usefixtures("_way")
+@pytest.mark.parametrize("policy", [OrPolicy, UnionPolicy, OwnerOnlyPolicy])
+def test_a_host_may_join_its_messages_as_it_likes(
+    api, user, other_user, staff_user, message_of, settings, policy
+):
+    settings.ATTACHMENTS = {
+        **settings.ATTACHMENTS,
+        "ACCESS_POLICY": f"{policy.__module__}.{policy.__name__}",
+    }
+    read = message_of(user, other_user, staff_user)
+    written = Message.objects.create(conversation=message_of(user).conversation, author=other_user)
+    rows = [*make_rows(user, 20, message=read), *make_rows(user, 20, message=written)]
+    make_rows(user, 20, message=message_of(user))
+    rows.sort(key=lambda row: row.pk, reverse=True)
+    expected = [] if policy is OwnerOnlyPolicy else rows
+
+    pages = list(turn(api(other_user), f"{BASE}?page_size=15", "next"))
+
+    assert list(chain(*pages)) == ids_of(expected)
+    assert list_ids(api(other_user), message_id=written.pk) == ids_of(
+        [row for row in expected if row.message_id == written.pk]
+    )

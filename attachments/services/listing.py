@@ -16,8 +16,8 @@ from attachments.paging import Window
 from attachments.policy import User, get_access_policy
 
 # Both limits cost the database some five milliseconds.
-FEW_MESSAGES = 4_000
-"""Up to so many readable messages are asked one by one what hangs on them."""
+FEW_MESSAGES = 2_000
+"""Up to so many readable messages are named to the database, which knows then how few they are."""
 MAX_WALKED = 4_000
 """For who may read more, so many attachments are walked first, newest first."""
 
@@ -57,11 +57,14 @@ class VisibleAttachments:
         if self.status not in (None, Attachment.Status.READY):
             return []
         readable = get_access_policy().readable_messages(self.user).order_by()
-        count = readable[: FEW_MESSAGES + 1].count()
-        found = _walk_shared(readable, window) if count > FEW_MESSAGES else None
-        if found is None and count:
-            found = _ask_messages(readable, window)
-        return found or []
+        ids = list(readable.values_list("pk", flat=True)[: FEW_MESSAGES + 1])
+        if not ids:
+            return []
+        if len(ids) <= FEW_MESSAGES:
+            rows = Attachment.objects.shared().filter(message__in=set(ids))
+            return _sort_all(rows.filter(window.is_beyond(Attachment)), window)
+        found = _walk_shared(readable, window)
+        return _ask_messages(readable, window) if found is None else found
 
 
 def _walk_shared(readable: QuerySet[Any], window: Window) -> list[tuple[Any, ...]] | None:
@@ -76,18 +79,23 @@ def _walk_shared(readable: QuerySet[Any], window: Window) -> list[tuple[Any, ...
 
 
 def _ask_messages(readable: QuerySet[Any], window: Window) -> list[tuple[Any, ...]]:
-    """Look at all that hangs on these messages.
+    """Look at all that hangs on any of these messages."""
+    prefix = "attachments__"
+    of_messages = readable.filter(
+        window.is_beyond(Attachment, prefix=prefix), attachments__status=Attachment.Status.READY
+    )
+    return _sort_all(of_messages, window, prefix=prefix)
+
+
+def _sort_all(rows: QuerySet[Any], window: Window, *, prefix: str = "") -> list[tuple[Any, ...]]:
+    """The first places of all these rows.
 
     No index has the order of COALESCE: so the database begins with the messages, and cannot choose
-    to walk through everybody's attachments instead.
+    to walk through everybody's attachments until the page is full.
     """
-    of_messages = readable.filter(
-        window.is_beyond(Attachment, prefix="attachments__"),
-        attachments__status=Attachment.Status.READY,
-    ).annotate(_moment=Coalesce("attachments__created_at", "attachments__created_at"))
-    names = ("_moment", "attachments__pk")
-    found = of_messages.values_list(*names).distinct().order_by(*window.sort_by(names))
-    return list(found[: window.limit])
+    moment, pk = (prefix + name for name in window.names)
+    places = rows.annotate(_moment=Coalesce(moment, moment)).values_list("_moment", pk).distinct()
+    return list(places.order_by(*window.sort_by(("_moment", pk)))[: window.limit])
 
 
 def _read_places(rows: QuerySet[Attachment], window: Window) -> list[tuple[Any, ...]]:

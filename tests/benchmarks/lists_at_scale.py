@@ -1,7 +1,8 @@
 """The list on a million rows, beside the same pages on a thousand, for whoever may ask.
 
 Both tables are in one database, each in its own schema, and take turns in rounds. What a page costs
-is the sum of its statements as EXPLAIN ANALYZE times them: it is judged by the median.
+is the sum of its statements as EXPLAIN ANALYZE times them: it is judged by its quickest round, because
+other work on the machine only adds to it.
 """
 
 import argparse
@@ -11,7 +12,6 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -31,8 +31,7 @@ REPORTED = "4,000 old ones"
 
 # Three attachments in ten hang on a message, which has no other. One message in ten, the oldest,
 # is in a conversation above 12,000: user 4 takes part in these, and user 3 in every third of the
-# others. User 2 has three attachments, one of them on a message, and takes part in two
-# conversations.
+# others. User 2 has two attachments, and one more on a message that they may read.
 FILL = """
 INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_staff,
     is_superuser, is_active, date_joined)
@@ -46,12 +45,12 @@ UNION ALL SELECT 3 * n, 3 FROM generate_series(1, 4000) AS n
 UNION ALL SELECT 12000 + n, 4 FROM generate_series(1, 4000) AS n
 UNION ALL SELECT n, 2 FROM generate_series(1, 2) AS n;
 INSERT INTO messaging_message (id, conversation_id, author_id, text, created_at)
-SELECT n, CASE WHEN n > {rows} * 27 / 100 THEN 12001 + n % 4000
-    ELSE 1 + (n::bigint * 7919) % 12000 END, 10 + n % 900, '', now()
+SELECT n, CASE WHEN n <= 3 THEN 1 WHEN n > {rows} * 27 / 100 THEN 12001 + n % 4000
+    ELSE 3 + (n::bigint * 7919) % 11998 END, 10 + n % 900, '', now()
 FROM generate_series(1, {rows} * 3 / 10) AS n;
 INSERT INTO attachments (id, user_id, message_id, filename, content_type, size_bytes,
     checksum_sha256, storage_key, metadata, status, created_at, confirmed_at, expires_at)
-SELECT id, CASE WHEN n IN (0, 15, 26) THEN 2 ELSE 10 + n % 900 END,
+SELECT id, CASE WHEN n IN (0, 15) THEN 2 ELSE 10 + n % 900 END,
     CASE WHEN n % 10 < 3 THEN 1 + n / 10 * 3 + n % 10 END,
     'IMG_' || n || '.jpg', 'image/jpeg', 1 + n, '', 'attachments/' || id || '/file', '{{}}',
     CASE WHEN n % 500 = 1 THEN 'rejected' ELSE 'ready' END, moment, moment, moment
@@ -124,8 +123,8 @@ def measure(sizes: tuple[int, int], *, rounds: int) -> list[Figure]:
             rows=(small[0].rows, large[0].rows),
             queries=(small[0].queries, large[0].queries),
             milliseconds=(
-                median(cost.milliseconds for cost in small[1:]),
-                median(cost.milliseconds for cost in large[1:]),
+                min(cost.milliseconds for cost in small[1:]),
+                min(cost.milliseconds for cost in large[1:]),
             ),
         )
         for (user, page), (small, large) in costs.items()
