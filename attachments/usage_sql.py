@@ -78,9 +78,10 @@ END"""
 
 
 # The key serves both lookups below, however many dead rows there are. No row outlives its
-# transaction: the table needs no log.
+# transaction: the table needs no log, and may be made anew with other columns.
 CREATE_CHANGES = """
-CREATE UNLOGGED TABLE IF NOT EXISTS attachments_usage_changes (
+DROP TABLE IF EXISTS attachments_usage_changes;
+CREATE UNLOGGED TABLE attachments_usage_changes (
     LIKE attachments_usage,
     xact xid8 NOT NULL DEFAULT pg_current_xact_id(),
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

@@ -438,6 +438,21 @@ def test_migrate_counts_what_was_not_counted(user, make_rows):
     assert_usage_is_right()
 
 
+@pytest.mark.postgres
+def test_migrate_replaces_what_an_older_release_kept(user, make_rows):
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE attachments_usage_changes DROP COLUMN refused")
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION attachments_add_usage() RETURNS trigger "
+            "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+        )
+
+    call_command("migrate", verbosity=0)
+
+    make_rows(user, 2, status="rejected")
+    assert read_usage()[user.pk]["refused"] == 2
+
+
 def test_a_change_of_other_columns_writes_nothing(user, make_rows):
     make_rows(user)
     Usage.objects.update(files=9)  # would be seen to change
