@@ -37,7 +37,7 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## Measure requests per second and bytes moved
+bench: $(INSTALLED) ## Measure requests per second and bytes moved (beside peers that PEERS_PYTHON, PEERS_DIR name)
 	@$(BIN)/python -m tests.benchmarks.upload_flow
 
 bench-large: $(INSTALLED) ## Measure purge, reconcile and admin at 200,000 objects and 1,000,000 rows
