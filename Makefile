@@ -37,7 +37,7 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## Measure requests per second and bytes moved
+bench: $(INSTALLED) ## Measure requests per second and bytes moved (beside peers that PEERS_PYTHON, PEERS_DIR name)
 	@$(BIN)/python -m tests.benchmarks.upload_flow
 
 SCALES := purge reconcile admin lists usage deletions
