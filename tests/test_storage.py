@@ -552,6 +552,6 @@ def test_two_processes_that_make_the_bucket_at_once(store, monkeypatch):
     """Both saw none; the slower one's CreateBucket is answered BucketAlreadyOwnedByYou."""
     storage.setup_bucket()
     answers = iter([False, True])
-    monkeypatch.setattr(bucket_module, "_has_bucket", lambda: next(answers))
+    monkeypatch.setattr(bucket_module, "has_bucket", lambda: next(answers))
 
     assert storage.setup_bucket()[0].state == "created"

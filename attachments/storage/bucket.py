@@ -60,7 +60,7 @@ def ensure_bucket() -> None:
 
 def ping_bucket() -> None:
     """Ask the store for the bucket, and make it if it is missing."""
-    if not _has_bucket():
+    if not has_bucket():
         setup_bucket()
 
 
@@ -74,7 +74,8 @@ def setup_bucket() -> list[SetupStep]:
     return [_create_bucket(), *(part.bring() for part in (Policy(), Cors(), Lifecycle()))]
 
 
-def _has_bucket() -> bool:
+def has_bucket() -> bool:
+    """Whether the bucket is there; makes nothing."""
     try:
         with translate_errors({"404": MissingBucket, "NoSuchBucket": MissingBucket}):
             get_client().head_bucket(Bucket=get_bucket())
@@ -84,7 +85,7 @@ def _has_bucket() -> bool:
 
 
 def _create_bucket() -> SetupStep:
-    if _has_bucket():
+    if has_bucket():
         return SetupStep(part="bucket", state="unchanged", detail=get_bucket())
     client = get_client()
     options: Any = {}
