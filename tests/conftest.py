@@ -341,3 +341,27 @@ def open_admin(browser: Any, live_server: Any, client: Any) -> Callable[..., Any
         return browser
 
     return open_page
+
+
+@pytest.fixture
+def host_model(transactional_db: None) -> Iterator[Callable[..., Any]]:
+    """Make a model of a host, and its table: ``host_model("Cover", file=ForeignKey(...))``."""
+    from django.apps import apps
+    from django.db import models
+
+    made: list[Any] = []
+
+    def make(name: str, **fields: Any) -> Any:
+        meta = type("Meta", (), {"app_label": "messaging"})
+        model = type(name, (models.Model,), {"__module__": "tests", "Meta": meta, **fields})
+        with connection.schema_editor() as editor:
+            editor.create_model(model)
+        made.append(model)
+        return model
+
+    yield make
+    for model in reversed(made):
+        with connection.schema_editor() as editor:
+            editor.delete_model(model)
+        del apps.all_models["messaging"][model._meta.model_name]
+        apps.clear_cache()

@@ -113,6 +113,7 @@ def test_it_tells_programs_what_is_wrong(all_are_old, wrong):
             "unknown_object": 1,
         },
         "waiting": 0,
+        "young": 0,
         "without_checksum": 0,
         "deleted": 0,
         "marked": 0,

@@ -1,5 +1,6 @@
 """Restoring, as an operator does it: what was lost works again, and nothing else changes."""
 
+import copy
 import json
 import os
 import signal
@@ -11,9 +12,12 @@ import pytest
 import requests
 from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from attachments import backups, services, storage
 from attachments.models import Attachment, ObjectDeletion
+from attachments.storage.bucket import forget_bucket
 from tests import commands
 from tests.databases import lose_database
 from tests.stores import list_keys, take_store_away
@@ -254,6 +258,67 @@ def test_a_dry_run_changes_nothing(src, user, attachment_of, message_of, bucket)
     assert not type(user).objects.exists()
     assert list_keys(bucket) == set()
     assert run_json(src, "--dry-run")["dry_run"] is True
+
+
+def test_a_dry_run_only_reads(src, user, attachment_of, message_of, bucket, store_calls):
+    attachment_of(user, message_id=message_of(user).pk)
+    back_up(src)
+    lose_everything(bucket)
+    forget_bucket()
+    store_calls()
+
+    with CaptureQueriesContext(connection) as queries:
+        run(src, "--dry-run", "--overwrite")
+
+    assert set(store_calls()) <= {"HeadBucket", "ListObjectsV2", "HeadObject", "GetObject"}
+    reading = ("SELECT", "BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+    assert [item["sql"] for item in queries if not item["sql"].startswith(reading)] == []
+
+
+@pytest.fixture
+def other_bucket(settings, s3):
+    """From here on, the settings name a bucket that is not there."""
+    storages = copy.deepcopy(settings.STORAGES)
+    name = storages["attachments"]["OPTIONS"]["bucket_name"] = "not-made-yet"
+    settings.STORAGES = storages
+    bucket = s3.Bucket(name)
+    yield bucket
+    if bucket.creation_date:
+        bucket.objects.all().delete()
+        bucket.delete()
+
+
+def test_a_dry_run_tells_that_the_bucket_is_missing(src, user, attachment_of, request):
+    attachment_of(user)
+    back_up(src)
+    other_bucket = request.getfixturevalue("other_bucket")
+
+    with pytest.raises(CommandError, match="The bucket is missing") as stopped:
+        run(src, "--dry-run")
+
+    assert stopped.value.returncode == 2
+    assert other_bucket.creation_date is None
+
+
+def test_a_restore_makes_the_bucket(src, user, attachment_of, request):
+    attachment = attachment_of(user)
+    back_up(src)
+    other_bucket = request.getfixturevalue("other_bucket")
+
+    assert run_json(src)["objects"]["created"] == 1
+    assert list_keys(other_bucket) == {attachment.key}
+
+
+def test_without_a_terminal_overwriting_needs_a_yes(src, changed, user, monkeypatch):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+
+    with pytest.raises(CommandError, match="needs --yes") as stopped:
+        run(src, "--overwrite")
+
+    assert stopped.value.returncode == 2
+    assert type(user).objects.get().first_name == "Alicia"
+    run(src, "--overwrite", "--yes")
+    assert type(user).objects.get().first_name == ""
 
 
 def test_rows_that_do_not_fit_are_refused_whole(

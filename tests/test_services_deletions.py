@@ -1,17 +1,20 @@
 """Objects go after their rows, whatever deletes the rows and whatever fails."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from attachments import services, storage
-from attachments.errors import StorageUnavailable
+from attachments import events, services, storage, tasks
+from attachments.errors import ContentMismatch, StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
-from attachments.services import deletions
+from attachments.services import bulk, deletions
+from attachments.storage.client import get_client
 from tests.stores import list_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -273,3 +276,260 @@ def test_a_run_that_was_killed_leaves_its_notes_for_a_later_one(user, attachment
     ObjectDeletion.objects.update(due_at=Now())  # its claim is over
     assert services.carry_out_deletions() >= 1
     assert attachment.key not in list_keys(bucket)
+
+
+# A request carries out its own notes
+
+
+@pytest.fixture
+def nudges():
+    """The signals that objects are left."""
+    found = []
+
+    def note(**kwargs):
+        found.append(kwargs)
+
+    events.deletions_left.connect(note)
+    yield found
+    events.deletions_left.disconnect(note)
+
+
+def test_a_request_leaves_the_notes_of_others(user, attachment_of, bucket, nudges):
+    others = {f"attachments/{number}" for number in range(3)}
+    deletions.note_deletions(others)
+    attachment = attachment_of(user)
+
+    attachment.delete()
+
+    assert list_notes() == others
+    assert attachment.key not in list_keys(bucket)
+    assert nudges == []
+    assert set(ObjectDeletion.objects.values_list("attempts", flat=True)) == {0}
+
+
+def test_a_rejection_leaves_the_notes_of_others(user, upload, bucket):
+    deletions.note_deletions(["attachments/other"])
+    ticket = upload(user, content=b"no picture")
+
+    with pytest.raises(ContentMismatch):
+        services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    assert list_notes() == {"attachments/other"}
+    assert not [key for key in list_keys(bucket) if str(ticket.attachment_id) in key]
+
+
+@pytest.mark.parametrize(("rows", "left"), [(2, 0), (3, 1)])
+def test_a_request_deletes_the_objects_of_so_many_rows_and_no_more(
+    user, attachment_of, monkeypatch, nudges, rows, left
+):
+    monkeypatch.setattr(deletions, "MAX_OWN_KEYS", 4)
+    for _ in range(rows):
+        attachment_of(user)
+    Attachment.objects.update(expires_at=timezone.now() - SECOND)
+
+    user.delete()
+
+    assert len(list_notes()) == left
+    assert len(nudges) == left
+    services.carry_out_deletions()
+    assert list_notes() == set()
+
+
+def test_a_bulk_deletion_deletes_so_many_objects_and_no_more(
+    user, attachment_of, monkeypatch, nudges
+):
+    monkeypatch.setattr(deletions, "MAX_OWN_KEYS", 4)
+    monkeypatch.setattr(bulk, "MAX_OWN_KEYS", 4)
+    for _ in range(5):
+        attachment_of(user)
+    Attachment.objects.update(expires_at=timezone.now() - SECOND)
+
+    deleted = services.delete_attachments(Attachment.objects.all()).deleted
+
+    assert (deleted, len(list_notes()), len(nudges)) == (5, 3, 1)
+
+
+def test_a_task_does_the_rest(settings, bucket):
+    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}
+    bucket.put_object(Key="attachments/left", Body=b"x")
+    deletions.note_deletions(["attachments/left"])
+
+    events.deletions_left.send(sender=None)
+
+    (queued,) = tasks.carry_out_deletions.get_backend().results
+    assert queued.task.func is tasks.carry_out_deletions.func
+    assert tasks.carry_out_deletions.call() == 1
+    assert "attachments/left" not in list_keys(bucket)
+
+
+def test_a_backend_that_works_in_the_request_is_not_nudged(settings):
+    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+    deletions.note_deletions(["attachments/left"])
+
+    events.deletions_left.send(sender=None)
+
+    assert list_notes() == {"attachments/left"}
+
+
+def test_a_savepoint_that_is_kept_and_one_that_is_not(user, attachment_of, bucket):
+    first, second, third = (attachment_of(user) for _ in range(3))
+
+    class RollBack(Exception):
+        pass
+
+    with transaction.atomic():
+        with transaction.atomic():
+            first.delete()
+        with pytest.raises(RollBack), transaction.atomic():
+            Attachment.objects.filter(pk=second.pk).delete()
+            raise RollBack
+        third.delete()
+
+    assert {key for key in list_keys(bucket) if key.startswith("attachments/")} >= {second.key}
+    assert not {first.key, third.key} & list_keys(bucket)
+    assert list_notes() == set()
+
+
+def test_the_admin_tries_the_chosen_notes_again_and_no_others(bucket):
+    deletions.note_deletions(["attachments/chosen", "attachments/other"])
+    ObjectDeletion.objects.update(attempts=3, due_at=timezone.now() + timedelta(hours=1))
+
+    chosen = ObjectDeletion.objects.filter(key="attachments/chosen")
+    assert services.retry_deletions(chosen) == 1
+
+    assert list_notes() == {"attachments/other"}
+
+
+# A backlog
+
+
+def refuse_all(keys):
+    return dict.fromkeys(keys, "AccessDenied: locked")
+
+
+def test_refused_notes_wait_longer_each_time():
+    minutes = [deletions.get_delay(attempts) / timedelta(minutes=1) for attempts in range(1, 14)]
+
+    assert minutes == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440, 1440]
+    assert deletions.get_delay(10**6) == timedelta(days=1)
+
+
+def test_a_refused_note_is_due_again_after_its_delay(monkeypatch):
+    monkeypatch.setattr(storage, "delete_objects", refuse_all)
+    deletions.note_deletions(["attachments/locked"])
+    for attempts, minutes in ((1, 1), (2, 2), (3, 4)):
+        assert services.carry_out_deletions() == 0
+
+        note = ObjectDeletion.objects.get()
+        assert note.attempts == attempts
+        assert abs(note.due_at - timezone.now() - timedelta(minutes=minutes)) < 30 * SECOND
+        ObjectDeletion.objects.update(due_at=timezone.now() - SECOND)
+
+
+def test_a_run_ends_and_logs_a_line_for_each_call_though_all_is_refused(monkeypatch, caplog):
+    """Even if what was refused were due again at once."""
+    monkeypatch.setattr(storage, "delete_objects", refuse_all)
+    monkeypatch.setattr(storage, "MAX_DELETE", 5)
+    monkeypatch.setattr(deletions, "get_delay", lambda attempts: timedelta(seconds=0.1))
+    deletions.note_deletions(f"attachments/id/{number}" for number in range(10))
+    caplog.set_level("ERROR")
+
+    assert services.carry_out_deletions() == 0
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert (
+        lines
+        == [
+            "The store refuses to delete 5 (AccessDenied): "
+            "attachments/id/…, attachments/id/…, attachments/id/…, ..."
+        ]
+        * 2
+    )
+    assert set(ObjectDeletion.objects.values_list("attempts", flat=True)) == {1}
+
+
+def test_a_copy_that_the_store_does_not_abort_stops_no_other(bucket, monkeypatch, caplog):
+    bucket.put_object(Key="attachments/other", Body=b"x")
+    deletions.note_deletions(["attachments/other"])
+    deletions.note_late_copy("attachments/copy", upload_id="begun")
+    client = get_client()
+    error = {"Error": {"Code": "AccessDenied", "Message": "not yours"}}
+
+    def refuse(**kwargs):
+        raise ClientError(error, "AbortMultipartUpload")
+
+    monkeypatch.setattr(client, "abort_multipart_upload", refuse)
+
+    assert services.carry_out_deletions() == 1
+
+    note = ObjectDeletion.objects.get()
+    assert (note.key, note.repeats, note.last_error) == (
+        "attachments/copy",
+        3,
+        "AccessDenied: not yours",
+    )
+    assert "attachments/other" not in list_keys(bucket)
+
+
+def test_an_outage_while_a_copy_is_aborted_is_raised(monkeypatch):
+    deletions.note_late_copy("attachments/copy", upload_id="begun")
+
+    def fail(**kwargs):
+        raise ClientError({"Error": {"Code": "SlowDown"}}, "AbortMultipartUpload")
+
+    monkeypatch.setattr(get_client(), "abort_multipart_upload", fail)
+
+    with pytest.raises(StorageUnavailable):
+        services.carry_out_deletions()
+
+
+def test_a_key_that_the_store_cannot_be_told_stops_no_other(bucket):
+    bucket.put_object(Key="attachments/other", Body=b"x")
+    deletions.note_deletions(["attachments/other", "attachments/\x01", ""])
+
+    assert services.carry_out_deletions() == 1
+
+    assert list_notes() == {"attachments/\x01", ""}
+    assert "attachments/other" not in list_keys(bucket)
+
+
+@pytest.mark.postgres
+def test_runs_do_not_wait_for_each_other(bucket):
+    """Notes that another run has locked are passed over; with a wait this would time out."""
+    deletions.note_deletions(["attachments/held", "attachments/free"])
+
+    def run():
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '3s'")
+            return services.carry_out_deletions()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread, transaction.atomic():
+        ObjectDeletion.objects.select_for_update().get(key="attachments/held")
+        assert thread.submit(run).result(timeout=30) == 1
+
+    assert list_notes() == {"attachments/held"}
+
+
+@pytest.mark.postgres
+def test_finding_what_is_due_reads_nothing_else():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO attachments_deletions (key, due_at) "
+            "SELECT 'attachments/' || n, now() + interval '1 day' FROM generate_series(1, 5000) n"
+        )
+        cursor.execute("ANALYZE attachments_deletions")
+    deletions.note_deletions(["attachments/due"])
+
+    with CaptureQueriesContext(connection) as queries:
+        assert services.carry_out_deletions() == 1
+    (claim,) = [item["sql"] for item in queries if "FOR UPDATE" in item["sql"]][:1]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS OFF, TIMING OFF, COSTS OFF) {claim}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    assert "Index Cond: (due_at <=" in plan
+    assert "Removed by Filter" not in plan
+    assert "Seq Scan" not in plan

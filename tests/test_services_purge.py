@@ -2,14 +2,17 @@
 
 import threading
 from datetime import timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
 from attachments import services, storage
+from attachments.conf import conf
 from attachments.errors import NotFound, StorageUnavailable
-from attachments.models import Attachment, ObjectDeletion
+from attachments.models import Attachment, IdempotencyKey, ObjectDeletion
 from attachments.services import purge
 from attachments.services.deletions import note_deletions
 from attachments.tasks import purge_orphans
@@ -158,6 +161,30 @@ def test_beyond_retention_everything_goes_rows_and_objects(
     assert list_keys(bucket) == {kept.key}
 
 
+def test_ages_of_ready_files_count_from_their_confirm(user, aged, message_of, settings):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "RETENTION_DAYS": 365}
+    orphan = aged(user, 8 * DAY)
+    linked = aged(user, 366 * DAY, message_id=message_of(user).pk)
+    now = timezone.now()
+    for attachment, days in ((orphan, 6), (linked, 364)):
+        row = Attachment.objects.filter(pk=attachment.pk)
+        row.update(confirmed_at=now - days * DAY)
+
+    assert services.purge_attachments() == services.PurgeReport()
+    Attachment.objects.filter(pk=orphan.pk).update(confirmed_at=now - 8 * DAY)
+    Attachment.objects.filter(pk=linked.pk).update(confirmed_at=now - 366 * DAY)
+    report = services.purge_attachments()
+    assert (report.orphans, report.expired) == (1, 1)
+
+
+def test_retention_counts_from_its_creation_for_what_was_never_confirmed(user, upload, settings):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "RETENTION_DAYS": 2}
+    upload(user)
+    Attachment.objects.update(created_at=timezone.now() - 3 * DAY)
+
+    assert services.purge_attachments().expired == 1
+
+
 def test_a_preview_removes_nothing(user, aged, expired, bucket):
     aged(user, 8 * DAY)
     expired(user, 2 * DAY)
@@ -254,6 +281,20 @@ def test_what_may_still_be_confirmed_is_not_swept(user, upload, bucket, forms_ar
     assert services.confirm_upload(attachment_id=ticket.attachment_id, user=user).is_ready
 
 
+@pytest.mark.parametrize(("minutes", "swept"), [(59, 0), (61, 1)])
+def test_what_comes_late_has_an_hour_after_its_form(
+    user, upload, post_file, monkeypatch, minutes, swept
+):
+    ticket = upload(user)
+    services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+    services.remove_now()
+    post_file(ticket, b"late")
+    now = timezone.now() + conf.upload_expires_in + timedelta(minutes=minutes)
+    monkeypatch.setattr(purge.timezone, "now", lambda: now)
+
+    assert services.purge_attachments().swept == swept
+
+
 def test_a_form_that_still_works_is_not_swept_yet(user, upload, post_file, bucket):
     ticket = upload(user)
     services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
@@ -286,7 +327,62 @@ def test_a_copy_in_parts_that_no_row_names_is_aborted(bucket, monkeypatch):
     assert not list(storage.list_copies("attachments/"))
 
 
+# Idempotency keys
+
+
+def test_idempotency_keys_go_when_their_time_is_over(user, monkeypatch):
+    monkeypatch.setattr(purge, "BATCH_SIZE", 2)
+    now = timezone.now()
+    for number in range(5):
+        IdempotencyKey.objects.create(
+            user=user, key=f"old-{number}", fingerprint="", expires_at=now - timedelta(seconds=1)
+        )
+    IdempotencyKey.objects.create(
+        user=user, key="living", fingerprint="", expires_at=now + timedelta(minutes=1)
+    )
+
+    services.purge_attachments()
+
+    assert IdempotencyKey.objects.get().key == "living"
+
+
 # Failures
+
+
+def test_a_purge_ends_and_says_so_though_the_store_refuses_for_ever(
+    user, aged, monkeypatch, caplog
+):
+    for _ in range(3):
+        aged(user, 8 * DAY)
+    note_deletions(["attachments/old"])
+    monkeypatch.setattr(
+        storage, "delete_objects", lambda keys: dict.fromkeys(keys, "AccessDenied: locked")
+    )
+
+    report = services.purge_attachments()
+
+    assert (report.orphans, report.waiting, report.failing) == (3, 4, 4)
+    assert "AccessDenied" in caplog.text
+    with pytest.raises(SystemExit) as stopped:
+        call_command("purge_orphans", stdout=StringIO())
+    assert stopped.value.code == 1
+
+
+@pytest.mark.postgres
+def test_a_purge_does_not_wait_for_a_locked_row(user, aged):
+    """It would time out if it did."""
+    held, _free = aged(user, 8 * DAY), aged(user, 8 * DAY)
+
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER ROLE CURRENT_USER SET lock_timeout = '3s'")
+    try:
+        with transaction.atomic():
+            Attachment.objects.select_for_update().get(pk=held.pk)
+            assert in_thread(services.purge_attachments).orphans == 1
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER ROLE CURRENT_USER RESET lock_timeout")
+    assert list_rows() == {held.pk}
 
 
 def test_notes_of_earlier_failures_are_carried_out(bucket):

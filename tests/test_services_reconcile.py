@@ -93,7 +93,7 @@ def freeze_listing(monkeypatch):
     def freeze():
         pages = {
             prefix: [*storage.list_objects(prefix)]
-            for prefix in ("attachments/", "pending/", "quarantine/")
+            for prefix in ("attachments/", "pending/", "quarantine/", "thumbnails/")
         }
         monkeypatch.setattr(storage, "list_objects", lambda prefix: iter(pages[prefix]))
 
@@ -196,6 +196,9 @@ UNKNOWN = uuid.UUID(int=1)
         f"pending/{UNKNOWN}",
         "pending/not-an-id",
         f"quarantine/{UNKNOWN}",
+        f"quarantine/{UNKNOWN}/0123/more",
+        f"thumbnails/{UNKNOWN}/0123.webp",
+        "thumbnails/not-an-id",
     ],
 )
 def test_an_object_that_no_row_knows(user, attachment_of, bucket, key):
@@ -217,6 +220,11 @@ def test_another_name_under_a_known_id(user, attachment_of, bucket):
         f"attachments/{attachment.pk.hex}/file.png",
         f"attachments/{str(attachment.pk).upper()}/file.png",
         f"pending/{attachment.pk}/more",
+        f"pending/{str(attachment.pk).upper()}",
+        f"quarantine/{attachment.pk}",
+        f"quarantine/{attachment.pk}/another-nonce",
+        f"thumbnails/{attachment.pk}/another-nonce.webp",
+        f"{attachment.key}/more",
     ]
     for key in keys:
         bucket.put_object(Key=key, Body=b"hello")
@@ -234,7 +242,8 @@ def test_a_young_object_is_not_called_unknown(bucket):
     bucket.put_object(Key=f"attachments/{UNKNOWN}/file.png", Body=b"hello")
     bucket.put_object(Key=f"pending/{UNKNOWN}", Body=b"hello")
 
-    assert find(grace=timedelta(minutes=1))[0] == []
+    findings, report = find(grace=timedelta(minutes=1))
+    assert (findings, report.young, report.is_clean) == ([], 2, True)
     # A form lives longer than this grace.
     assert [item.key for item in find(grace=-timedelta(minutes=1))[0]] == [
         f"attachments/{UNKNOWN}/file.png"
@@ -244,10 +253,9 @@ def test_a_young_object_is_not_called_unknown(bucket):
 @pytest.mark.parametrize("status", ["pending", "verifying", "scanning", "rejected", "infected"])
 def test_a_row_that_is_not_ready_may_have_an_object_or_none(user, attachment_of, bucket, status):
     attachments = [attachment_of(user) for _ in range(2)]
-    Attachment.objects.update(status=status)
+    Attachment.objects.update(status=status, lease_expires_at=timezone.now())
     bucket.Object(attachments[0].key).delete()
     bucket.put_object(Key=attachments[0].pending_key, Body=b"hello")
-    bucket.put_object(Key=f"quarantine/{attachments[0].pk}", Body=b"hello")
 
     assert find()[0] == []
 
@@ -479,4 +487,39 @@ def test_agreement_costs_listing_and_no_other_call(ready_rows, bucket, store_cal
 
     find()
 
-    assert store_calls() == ["ListObjectsV2"] * 3
+    assert store_calls() == ["ListObjectsV2"] * 4
+
+
+def test_what_rows_and_notes_know_is_not_called_young(user, attachment_of, upload, bucket):
+    attachment_of(user)
+    upload(user)
+    bucket.put_object(Key="attachments/noted", Body=b"hello")
+    note_deletions(["attachments/noted"])
+
+    findings, report = find(grace=DAY)
+
+    assert (findings, report.young, report.waiting) == ([], 0, 1)
+
+
+@pytest.mark.parametrize("status", ["pending", "rejected"])
+def test_a_row_that_is_no_longer_ready_is_not_marked(user, attachment_of, bucket, status):
+    attachment = attachment_of(user)
+    bucket.Object(attachment.key).delete()
+
+    def change(finding):
+        Attachment.objects.update(status=status)
+
+    report = services.reconcile_storage(mark_missing=True, on_finding=change)
+
+    assert (report.finding_count, report.marked) == (1, 0)
+    row = Attachment.objects.get()
+    assert (row.status, row.error) == (status, None)
+
+
+def test_deleting_unknown_objects_leaves_the_notes_of_others(bucket):
+    bucket.put_object(Key=f"attachments/{UNKNOWN}/file.png", Body=b"hello")
+    note_deletions(["attachments/other"])
+
+    assert find(delete_unknown=True)[1].deleted == 1
+
+    assert ObjectDeletion.objects.get().key == "attachments/other"

@@ -67,10 +67,9 @@ def preview_restore(
 ) -> RestoreReport:
     """Tell what a restore would create and what is there already; change nothing.
 
-    Reads no object of the backup, so that it finds no damaged ones: verifying does. Progress is
-    counted in objects.
+    A bucket that is missing counts as empty. Reads no object of the backup, so that it finds no
+    damaged ones: verifying does. Progress is counted in objects.
     """
-    storage.ensure_bucket()
     report = RestoreReport(snapshot=snapshot.facts.id)
     for outcome in run_in_order(_make_look(), snapshot.read_manifest(), threads=jobs):
         _count(report, outcome)
@@ -109,7 +108,7 @@ def restore_attachments(
 
 def _make_look() -> Callable[[ManifestEntry], _Outcome]:
     """A function that compares one object with the store. It asks nothing if that is empty."""
-    is_empty = next(storage.list_objects(_SERVED), None) is None
+    is_empty = not storage.has_bucket() or next(storage.list_objects(_SERVED), None) is None
     return (lambda entry: _Outcome.CREATED) if is_empty else _look
 
 

@@ -49,12 +49,12 @@ def parse_count(text: str) -> int:
 
 
 @contextmanager
-def stop_at_outages() -> Iterator[None]:
+def stop_at_outages(hint: str = "") -> Iterator[None]:
     """End the command with ``COULD_NOT_RUN`` if the store or the database does not answer."""
     try:
         yield
     except StorageUnavailable as error:
-        message = f"{error.detail} ({error.__cause__})"
+        message = " ".join(filter(None, [str(error.detail), hint, f"({error.__cause__})"]))
         raise CommandError(message, returncode=COULD_NOT_RUN) from error
     except (OperationalError, InterfaceError) as error:
         message = _("The database is not available. (%s)") % error

@@ -19,7 +19,7 @@ from attachments import storage
 from attachments.conf import conf
 from attachments.errors import ObjectMissing
 from attachments.models import Attachment, ObjectDeletion
-from attachments.services.deletions import carry_out_deletions, note_deletions
+from attachments.services.deletions import carry_out_notes, note_deletions
 from attachments.services.findings import (
     Finding,
     FindingKind,
@@ -50,6 +50,8 @@ class ReconcileReport:
     findings: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
     waiting: int = 0
     """Objects without a row, but with a note to delete them. They are no findings."""
+    young: int = 0
+    """Objects that no row knows, but younger than the grace. They were not judged."""
     without_checksum: int = 0
     """Objects that could not be checked, because their rows have no SHA-256."""
     deleted: int = 0
@@ -76,11 +78,11 @@ def reconcile_storage(
 ) -> ReconcileReport:
     """Compare every ready row with its object and every object with the rows; act if told to.
 
-    Objects younger than ``grace`` are not called unknown. ``with_checksums`` asks the store for
-    each SHA-256. ``delete_unknown`` deletes unknown objects, through notes. ``mark_missing``
-    rejects rows whose object is missing. ``on_finding`` is called with each finding,
-    ``on_progress`` with the number of rows just compared. Raises ``StorageUnavailable``: what was
-    mended until then stays mended.
+    Objects younger than ``grace`` are counted, but not called unknown. ``with_checksums`` asks the
+    store for each SHA-256. ``delete_unknown`` deletes unknown objects, through notes.
+    ``mark_missing`` rejects rows whose object is missing. ``on_finding`` is called with each
+    finding, ``on_progress`` with the number of rows just compared. Raises ``StorageUnavailable``:
+    what was mended until then stays mended.
     """
     report = ReconcileReport()
     old = timezone.now() - grace
@@ -89,7 +91,8 @@ def reconcile_storage(
         search.compare_published(old=old, on_progress=on_progress),
         # While a form works, it may bring an object at any moment.
         search.look_for_strays("pending/", old=old - conf.upload_expires_in),
-        search.look_for_strays("quarantine/", old=old - conf.upload_expires_in),
+        search.look_for_strays("quarantine/", old=old),
+        search.look_for_strays("thumbnails/", old=old),
     ):
         for finding in findings:
             report.findings[finding.kind] += 1
@@ -124,13 +127,13 @@ class _Search:
             if self.with_checksums:
                 findings += self._compare_checksums(both)
             yield _drop_gone_rows(findings)
-            yield self._judge_strays([item for item in lone_items if item.modified_at < old])
+            yield self._judge_strays(lone_items, old=old)
             on_progress(len(rows))
 
     def look_for_strays(self, prefix: str, *, old: datetime) -> Iterator[list[Finding]]:
         for items in self._list_pages(prefix):
             self.report.objects += len(items)
-            yield self._judge_strays([item for item in items if item.modified_at < old])
+            yield self._judge_strays(items, old=old)
 
     def _list_pages(self, prefix: str) -> Iterator[list[storage.ListedObject]]:
         """Pages of objects under a prefix. The next is fetched while one is worked on."""
@@ -147,11 +150,11 @@ class _Search:
         self.report.without_checksum += sum(not row.checksum_sha256 for row, _item in pairs)
         return self._ask(compare_checksum, known)
 
-    def _judge_strays(self, items: list[storage.ListedObject]) -> list[Finding]:
-        """Those that no row knows, that have no note, and that are still there.
+    def _judge_strays(self, items: list[storage.ListedObject], *, old: datetime) -> list[Finding]:
+        """Those that no row knows, that have no note, are old enough, and are still there.
 
-        The order of the three questions matters: a deleted row leaves a note, and a note that was
-        carried out leaves no object.
+        The order of the questions matters: a deleted row leaves a note, and a note that was carried
+        out leaves no object.
         """
         if not items:
             return []
@@ -161,7 +164,9 @@ class _Search:
             ObjectDeletion.objects.filter(key__in=keys).values_list("key", flat=True).distinct()
         )
         self.report.waiting += len(noted)
-        return self._ask(find_stray, sorted(keys - noted))
+        young = {item.key for item in items if item.modified_at >= old} & keys - noted
+        self.report.young += len(young)
+        return self._ask(find_stray, sorted(keys - noted - young))
 
     def _ask(self, judge: Callable[[T], Finding | None], things: list[T]) -> list[Finding]:
         """Ask the store about single objects, in threads. The database is asked in batches."""
@@ -214,10 +219,10 @@ def _drop_gone_rows(findings: list[Finding]) -> list[Finding]:
 
 
 def _find_named_by_rows(keys: Iterable[str]) -> set[str]:
-    """The keys of all rows whose id stands in ``keys``: the row's own, and those of its upload."""
+    """The keys of all rows whose id stands in ``keys``: the row's own, and that of its upload."""
     ids = {pk for key in keys if (pk := _parse_id(key))}
     rows = Attachment.objects.filter(pk__in=ids).values_list("pk", "storage_key")
-    return {key for pk, name in rows for key in (name, f"pending/{pk}", f"quarantine/{pk}")}
+    return {key for pk, name in rows for key in (name, f"pending/{pk}")}
 
 
 def _parse_id(key: str) -> UUID | None:
@@ -238,7 +243,7 @@ def _delete_unknown(findings: list[Finding]) -> int:
     if not keys:
         return 0
     note_deletions(keys)
-    carry_out_deletions()
+    carry_out_notes(ObjectDeletion.objects.filter(key__in=keys))
     return len(keys) - ObjectDeletion.objects.filter(key__in=keys).count()
 
 

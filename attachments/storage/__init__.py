@@ -1,7 +1,13 @@
 """The object store in our words: the only package that imports boto3 and botocore."""
 
 from attachments.storage.archive import Archive, ArchiveFileNotFound, open_archive, open_spool
-from attachments.storage.bucket import SetupStep, ensure_bucket, ping_bucket, setup_bucket
+from attachments.storage.bucket import (
+    SetupStep,
+    ensure_bucket,
+    has_bucket,
+    ping_bucket,
+    setup_bucket,
+)
 from attachments.storage.client import get_attachments_storage, get_bucket
 from attachments.storage.objects import (
     MAX_DELETE,
@@ -59,6 +65,7 @@ __all__ = [
     "get_attachments_storage",
     "get_bucket",
     "get_public_url",
+    "has_bucket",
     "inspect_object",
     "list_copies",
     "list_objects",

@@ -64,7 +64,7 @@ def ensure_bucket() -> None:
 
 def ping_bucket() -> None:
     """Ask the store for the bucket, and make it if it is missing."""
-    if not _has_bucket(get_client()):
+    if not has_bucket():
         setup_bucket()
 
 
@@ -76,6 +76,11 @@ def forget_bucket() -> None:
 def setup_bucket() -> list[SetupStep]:
     """Bring the bucket to what the settings say. Safe to repeat; raises ``StorageUnavailable``."""
     return [_create_bucket(), *(part.bring() for part in (Policy(), Cors(), Lifecycle()))]
+
+
+def has_bucket() -> bool:
+    """Whether the bucket is there; makes nothing."""
+    return _has_bucket(get_client())
 
 
 def _has_bucket(client: "S3Client") -> bool:

@@ -1,18 +1,19 @@
 import json
+import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from attachments import services
-from attachments.errors import StorageUnavailable
 from attachments.management.terminal import (
     parse_count,
     parse_duration,
     print_table,
     show_progress,
+    stop_at_outages,
 )
 
 
@@ -20,7 +21,10 @@ class Command(BaseCommand):
     help = _(
         "Remove attachments that hang on no message, uploads that were never confirmed, refused "
         "uploads, and what is beyond retention. Delete the objects that wait to be deleted. Safe "
-        "to run at any time, also several at once: what one run leaves, the next one removes."
+        "to run at any time, also several at once: what one run leaves, the next one removes. "
+        "Exit status: 0 if all is done; 1 if something stays that should go, because a row of "
+        "the host protects it or because the store refuses; 2 if the store or the database did "
+        "not answer."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -44,15 +48,14 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
+        with stop_at_outages(_("The next run does the rest.")):
             report = self._preview(options) if options["dry_run"] else self._purge(options)
-        except StorageUnavailable as error:
-            hint = _("The next run does the rest.")
-            raise CommandError(f"{error.detail} {hint} ({error.__cause__})") from error
         if options["json"]:
             self.stdout.write(json.dumps({**asdict(report), "dry_run": options["dry_run"]}))
         else:
             self._print(report)
+        if not options["dry_run"] and (report.protected or report.failing):
+            sys.exit(1)
 
     def _preview(self, options: dict[str, Any]) -> services.PurgeReport:
         return services.preview_purge(older_than=options["older_than"])
@@ -80,6 +83,8 @@ class Command(BaseCommand):
             [_("Late objects under pending/"), report.swept],
             [_("Files that waited for a worker"), report.processed],
             [_("Objects that still wait to be deleted"), report.waiting],
+            [_("Of these, refused by the store"), report.failing],
+            [_("Kept, because other records need them"), report.protected],
         ]
         print_table(self.stdout, [_("What"), _("How many")], rows)
         self.stdout.write(_("Size: %s") % filesizeformat(report.size_bytes))

@@ -126,6 +126,7 @@ class Command(BaseCommand):
             [_("Objects compared"), report.objects],
             *([capfirst(kind.label), report.findings[kind]] for kind in FindingKind),
             [_("Objects that wait to be deleted"), report.waiting],
+            [_("Objects that no row knows, but too young to be judged"), report.young],
             [_("Rows without a SHA-256 to compare"), report.without_checksum],
             [_("Objects deleted"), report.deleted],
             [_("Rows marked as rejected"), report.marked],

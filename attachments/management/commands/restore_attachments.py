@@ -1,13 +1,13 @@
 import sys
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from attachments import backups, storage
 from attachments.backups import Existing
 from attachments.management.backups import EXIT_STATUSES, BackupCommand
-from attachments.management.terminal import ask, print_table, show_progress
+from attachments.management.terminal import COULD_NOT_RUN, ask, print_table, show_progress
 
 
 class Command(BackupCommand):
@@ -36,7 +36,7 @@ class Command(BackupCommand):
             action="store_const",
             const=Existing.OVERWRITE,
             default=Existing.REFUSE,
-            help=_("replace rows and objects that are different"),
+            help=_("replace rows and objects that are different; asks first, see --yes"),
         )
         existing.add_argument(
             "--keep-existing",
@@ -46,14 +46,16 @@ class Command(BackupCommand):
             help=_("keep rows and objects that are different, and restore only what is missing"),
         )
         parser.add_argument(
+            "--yes",
             "--no-input",
             "--noinput",
-            action="store_false",
-            dest="interactive",
-            help=_("do not ask before overwriting"),
+            action="store_true",
+            dest="may_overwrite",
+            help=_("overwrite without asking; --overwrite needs it where there is no terminal"),
         )
 
     def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[backups.Problem]:
+        self._check(options)
         with backups.open_snapshot(archive, options["snapshot"]) as snapshot:
             with show_progress(
                 _("Comparing"), total=snapshot.facts.objects, is_hidden=options["json"]
@@ -82,6 +84,21 @@ class Command(BackupCommand):
         self._tell(report, options)
         return report.problems
 
+    def _check(self, options: dict[str, Any]) -> None:
+        """End before any work if nobody can be asked, or if a dry run has nothing to look at."""
+        if options["dry_run"]:
+            if not storage.has_bucket():
+                text = _(
+                    "The bucket is missing, and a dry run makes nothing. "
+                    "setup_storage makes it, and so does a restore without --dry-run."
+                )
+                raise CommandError(text, returncode=COULD_NOT_RUN)
+        elif options["existing"] is Existing.OVERWRITE and not (
+            options["may_overwrite"] or sys.stdin.isatty()
+        ):
+            text = _("--overwrite asks first. Where there is no terminal, it needs --yes.")
+            raise CommandError(text, returncode=COULD_NOT_RUN)
+
     def _confirm(self, preview: backups.RestoreReport, options: dict[str, Any]) -> None:
         """Show what is different. Raise ``WouldOverwrite`` if it may not be overwritten."""
         existing = options["existing"]
@@ -94,7 +111,7 @@ class Command(BackupCommand):
                 )
                 self.stdout.write(hint)
             preview.refuse_different()
-        if existing is Existing.OVERWRITE and options["interactive"] and sys.stdin.isatty():
+        if existing is Existing.OVERWRITE and not options["may_overwrite"]:
             self._tell(preview, options)
             ask(_("Overwrite what is different?"))
 
