@@ -16,7 +16,7 @@ from storages.backends.s3 import S3Storage
 from attachments.conf import DEFAULTS, conf
 from attachments.policy import AccessPolicy
 
-MAX_SINGLE_COPY_MB = 5 * 1024  # S3's CopyObject and POST take at most 5 GiB
+MAX_POST_MB = 5 * 1024  # S3's CopyObject and POST take at most 5 GiB
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -61,8 +61,8 @@ def _explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
         return None if isinstance(value, bool) else "True or False"
     if isinstance(default, int) or key == "RETENTION_DAYS":
         is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        if key == "MAX_SIZE_MB" and is_number and value > MAX_SINGLE_COPY_MB:
-            return f"at most {MAX_SINGLE_COPY_MB}"
+        if key == "MAX_SIZE_MB" and is_number and value > MAX_POST_MB:
+            return f"at most {MAX_POST_MB}"
         return None if is_number or value is default else "a whole number above zero"
     if isinstance(default, tuple):
         is_list = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
@@ -153,8 +153,8 @@ _DANGERS = {
     ),
     "ADMIN": (
         "attachments.W003",
-        "The main key is used for setup_storage, so it may change the bucket's policy: whoever "
-        "takes it from a server that serves requests can open the whole bucket to anybody.",
+        "The key of setup_storage is the main key, or one that clients see. If it may change the "
+        "bucket's policy, whoever takes it can open the whole bucket to anybody.",
         "may set up the bucket",
     ),
 }
@@ -169,13 +169,13 @@ def check_access_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
         main = getattr(storages["attachments"], "access_key", None)
     except InvalidStorageError:
         return []  # check_storage explains
-    used = {role: conf[f"{role}_ACCESS_KEY"] or main for role in _DANGERS}
-    shared = {
-        "SIGNER": used["SIGNER"] == main,
-        "READER": used["READER"] in (main, used["SIGNER"]),
-        "ADMIN": used["ADMIN"] == main,
-    }
-    return [_warn_of_key(role, *_DANGERS[role]) for role, is_shared in shared.items() if is_shared]
+    warnings, others = [], {main}
+    for role, danger in _DANGERS.items():
+        key = conf[f"{role}_ACCESS_KEY"] or main
+        if key in others:
+            warnings.append(_warn_of_key(role, *danger))
+        others.add(key)
+    return warnings
 
 
 def _warn_of_key(role: str, warning_id: str, danger: str, rights: str) -> CheckMessage:

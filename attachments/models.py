@@ -287,6 +287,11 @@ class Attachment(models.Model):
         return (self.size_bytes or 1), (self.size_bytes or conf.max_size_bytes)
 
     @property
+    def is_leased(self) -> bool:
+        """Whether somebody works on it at this moment."""
+        return self.lease_expires_at is not None and self.lease_expires_at > timezone.now()
+
+    @property
     def is_ready(self) -> bool:
         return self.status == self.Status.READY
 
@@ -353,6 +358,12 @@ class IdempotencyKey(models.Model):
         return self.key
 
 
+class ObjectDeletionQuerySet(models.QuerySet["ObjectDeletion"]):
+    def waiting(self) -> "ObjectDeletionQuerySet":
+        """Due, or tried in vain: not those whose object went and is only looked for again."""
+        return self.filter(Q(due_at__lte=Now()) | Q(attempts__gt=0))
+
+
 class ObjectDeletion(models.Model):
     """A note that an object is to be deleted.
 
@@ -384,6 +395,8 @@ class ObjectDeletion(models.Model):
     )
     attempts = models.PositiveIntegerField(_("attempts"), default=0, db_default=0)
     last_error = models.TextField(_("last error"), blank=True, default="", db_default="")
+
+    objects = ObjectDeletionQuerySet.as_manager()
 
     class Meta:
         db_table = "attachments_deletions"

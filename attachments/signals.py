@@ -1,4 +1,4 @@
-"""What follows of itself: objects are deleted after their rows, and workers are told of work."""
+"""What happens after a deletion or a confirm: objects are deleted, and workers are told of work."""
 
 from typing import Any
 from uuid import UUID

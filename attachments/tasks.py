@@ -3,9 +3,11 @@
 from dataclasses import asdict
 from uuid import UUID
 
+from django.utils import timezone
 from django_tasks import task
 
 from attachments import services
+from attachments.errors import StorageUnavailable
 
 
 @task()
@@ -25,7 +27,12 @@ def refresh_usage() -> None:
 @task()
 def process_attachment(attachment_id: str) -> None:
     """What is left to do for one attachment. Any number of them, at any time, do no harm."""
-    services.process_attachment(attachment_id=UUID(attachment_id))
+    try:
+        services.process_attachment(attachment_id=UUID(attachment_id))
+    except StorageUnavailable:
+        later = timezone.now() + services.RETRY_AFTER
+        process_attachment.using(run_after=later).enqueue(attachment_id)
+        raise
 
 
 @task()

@@ -334,10 +334,10 @@ user = get_user_model().objects.get()
 """
 CONFIRM_AND_DIE = f"""{DYING}
 from attachments.services import verify
-from attachments.storage import objects
+from attachments.storage import copies
 
 verify.MAX_COPY_IN_REQUEST = int(sys.argv[3])
-objects.PART_BYTES = 5 * 2**20
+copies.PART_BYTES = 5 * 2**20
 setattr(storage, function, die if moment == "before" else then_die(step))
 services.confirm_upload(attachment_id=sys.argv[2], user=user)
 services.process_attachment(attachment_id=sys.argv[2])
@@ -406,7 +406,7 @@ def assert_rows_and_objects_agree(bucket):
 @pytest.mark.parametrize(
     "step",
     [
-        "before measure_object",
+        "before inspect_object",
         "before begin_copy",
         "before copy_in_parts",
         "after copy_in_parts",

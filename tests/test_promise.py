@@ -26,7 +26,7 @@ from attachments.errors import (
 )
 from attachments.models import Attachment, ObjectDeletion
 from attachments.services import verify
-from attachments.storage import objects
+from attachments.storage import copies
 from tests.proxy import StoreProxy
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +56,7 @@ def proxy(settings):
 def small_limits(monkeypatch):
     """Files of some megabytes are large: they are copied in parts of the least size."""
     monkeypatch.setattr(verify, "MAX_COPY_IN_REQUEST", 2**20)
-    monkeypatch.setattr(objects, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(copies, "PART_BYTES", 5 * 2**20)
 
 
 def confirm(ticket, user):

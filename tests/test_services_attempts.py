@@ -77,7 +77,7 @@ def test_the_key_of_a_dead_attempt_is_noted_with_the_taking(row):
         partial(Attempt.publish, size_bytes=1),
         Attempt.hand_over,
         Attempt.release,
-        Attempt.prolong,
+        Attempt.check_is_held,
         partial(Attempt.name_upload, upload_id="upload"),
     ],
 )
@@ -110,7 +110,7 @@ def test_a_lost_attempt_deletes_its_own_copy_alone(row, bucket):
     winner = Attempt.take(Attachment.find(row.pk))
     for attempt in (lost, winner):
         bucket.put_object(Key=attempt.key, Body=b"copy")
-        attempt.has_copied = True
+        attempt.may_have_copied = True
 
     with pytest.raises(UploadInProgress), lost.hold():
         lost.publish(size_bytes=1)
@@ -147,7 +147,7 @@ def test_a_rejection_and_its_notes_stand_or_fall_together(row, monkeypatch):
 
 def test_whatever_ends_an_attempt_half_way_releases_it(row):
     attempt = Attempt.take(row)
-    attempt.has_copied = True
+    attempt.may_have_copied = True
 
     with pytest.raises(ZeroDivisionError), attempt.hold():
         raise ZeroDivisionError

@@ -16,7 +16,7 @@ from django.utils import timezone
 from attachments import storage
 from attachments.errors import StorageUnavailable
 from attachments.storage import bucket as bucket_module
-from attachments.storage import objects
+from attachments.storage import copies
 from tests.stores import STORES, name_bucket, open_resource
 
 MINUTE = timedelta(minutes=1)
@@ -146,7 +146,7 @@ def test_copy_of_a_missing_object(ready_store):
 @pytest.fixture
 def in_parts(ready_store, monkeypatch):
     """Copy in parts of 5 MiB, the smallest that S3 takes; gives the id of the upload."""
-    monkeypatch.setattr(objects, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(copies, "PART_BYTES", 5 * 2**20)
 
     def copy(original, **steps):
         upload_id = storage.begin_copy(target=TARGET, headers=HEADERS)
@@ -168,7 +168,7 @@ def test_copy_in_parts_carries_what_it_is_served_with(ready_store, in_parts):
     ready_store.put_object(Key="pending/1", Body=content, ContentType="text/html")
     parts = []
 
-    upload_id = in_parts(storage.measure_object("pending/1"), on_part=lambda: parts.append(1))
+    upload_id = in_parts(storage.inspect_object("pending/1"), on_part=lambda: parts.append(1))
 
     found = ready_store.Object(TARGET).get()
     assert found["Body"].read() == content
@@ -184,7 +184,7 @@ def test_a_copy_in_parts_keeps_no_digest_of_parts(ready_store, in_parts):
     content = b"x" * (6 * 2**20)
     ready_store.put_object(Key="pending/1", Body=content, ChecksumAlgorithm="SHA256")
 
-    in_parts(storage.measure_object("pending/1"))
+    in_parts(storage.inspect_object("pending/1"))
 
     assert storage.tell_checksum(TARGET) in ("", digest(content))
     assert storage.find_checksum(key=TARGET) == digest(content)
@@ -193,7 +193,7 @@ def test_a_copy_in_parts_keeps_no_digest_of_parts(ready_store, in_parts):
 @real_store
 def test_copy_in_parts_refuses_an_object_that_changed(ready_store, in_parts):
     ready_store.put_object(Key="pending/1", Body=b"a" * (12 * 2**20))
-    original = storage.measure_object("pending/1")
+    original = storage.inspect_object("pending/1")
     ready_store.put_object(Key="pending/1", Body=b"b" * (12 * 2**20))
 
     with pytest.raises(storage.ObjectChanged):
@@ -208,7 +208,7 @@ def test_copy_in_parts_refuses_an_object_that_changed(ready_store, in_parts):
 
 def test_measure_of_a_missing_object(ready_store):
     with pytest.raises(storage.ObjectNotFound):
-        storage.measure_object("pending/1")
+        storage.inspect_object("pending/1")
 
 
 @pytest.mark.parametrize("kept", [True, False])

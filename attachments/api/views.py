@@ -146,7 +146,9 @@ class AttachmentViewSet(viewsets.GenericViewSet):
         request=ConfirmSerializer,
         responses={
             200: AttachmentSerializer,
-            202: OpenApiResponse(AttachmentSerializer, _("The file is being scanned.")),
+            202: OpenApiResponse(
+                AttachmentSerializer, _("A worker verifies it: look or confirm again.")
+            ),
             **describe_errors(
                 errors.NotUploaded,
                 errors.UploadInProgress,

@@ -13,7 +13,6 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ("auth", "0012_alter_user_first_name_max_length"),
         # The host's message model, as AUTH_USER_MODEL: whatever its first migration is called.
         migrations.swappable_dependency(conf.message_model),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),

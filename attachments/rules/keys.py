@@ -2,10 +2,12 @@
 
 import re
 
-_OF_A_COPY = re.compile(r"((?:attachments|quarantine)/[^/]+/).+", re.DOTALL)
+_OF_A_COPY = re.compile(r"((?:attachments|quarantine|thumbnails)/[^/\s]+/)[^\s\"'?]+")
 
 
-def hide_nonce(key: str) -> str:
-    """Name the attachment, but open nothing: the key of a copy is a secret until it is ready."""
-    match = _OF_A_COPY.fullmatch(key)
-    return f"{match[1]}…" if match else key
+def hide_nonce(text: str) -> str:
+    """Let keys in the text name their attachment, but open nothing.
+
+    The key of a copy is a secret until the copy is ready.
+    """
+    return _OF_A_COPY.sub(r"\1…", text)

@@ -5,6 +5,7 @@ from attachments.services.access import (
     get_attachment,
     get_download_url,
 )
+from attachments.services.attempts import RETRY_AFTER
 from attachments.services.bulk import (
     Deletion,
     Extent,
@@ -39,6 +40,7 @@ from attachments.services.usage_rows import recount_usage, settle_usage
 __all__ = [
     "BATCH_SIZE",
     "RECONCILE_GRACE",
+    "RETRY_AFTER",
     "Deletion",
     "Extent",
     "Finding",

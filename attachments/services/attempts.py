@@ -21,7 +21,7 @@ from attachments.services.deletions import (
 )
 
 # A dead attempt keeps others waiting for so long; a living one renews its lease.
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(minutes=2)
 # When a worker could not finish, others may try after so long.
 RETRY_AFTER = timedelta(minutes=1)
 
@@ -51,8 +51,11 @@ class Attempt:
 
     attachment: Attachment
     key: str
-    has_copied: bool = False
+    in_background: bool
+    """Whether a worker makes it; kept apart from the row, which may be rolled back."""
+    may_have_copied: bool = False
     """Whether a copy may be, or may yet come, at the key."""
+    _upload_id: str = ""
     _is_over: bool = False
     _renewed_at: float = field(default_factory=monotonic)
 
@@ -80,7 +83,7 @@ class Attempt:
                 raise UploadInProgress
             if has_predecessor:
                 note_late_copy(old_key, upload_id=old_upload_id)
-        return cls(attachment=attachment, key=key)
+        return cls(attachment=attachment, key=key, in_background=attachment.in_background)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -103,15 +106,19 @@ class Attempt:
     def renew(self) -> None:
         """Prolong the lease when a good part of it is over. Raises ``AttemptLost``."""
         if monotonic() - self._renewed_at > LEASE.total_seconds() / 4:
-            self.prolong()
+            self._prolong()
 
-    def prolong(self) -> None:
-        """Begin the lease anew. Raises ``AttemptLost``."""
+    def _prolong(self) -> None:
         self._change(lease_expires_at=Now() + LEASE)
         self._renewed_at = monotonic()
 
+    def check_is_held(self) -> None:
+        """Raise ``AttemptLost`` if another attempt took the row, or it is gone."""
+        self._prolong()
+
     def name_upload(self, upload_id: str) -> None:
         """Keep the multipart upload of the copy on the row, for whoever has to abort it."""
+        self._upload_id = upload_id
         self._change(copy_upload_id=upload_id)
 
     def publish(self, **fields: Any) -> None:
@@ -136,11 +143,10 @@ class Attempt:
 
     def _let_go(self, **fields: Any) -> None:
         """Give the row back without a result, with a note of the copy that may be there."""
-        upload_id = self.attachment.copy_upload_id
         with transaction.atomic():
             self._change(storage_key=self.attachment.pending_key, copy_upload_id="", **fields)
-            if self.has_copied:
-                note_late_copy(self.key, upload_id=upload_id)
+            if self.may_have_copied:
+                note_late_copy(self.key, upload_id=self._upload_id)
         self._is_over = True
 
     def _reject(self, error: RejectedUpload) -> None:
@@ -161,18 +167,22 @@ class Attempt:
     def _give_up(self) -> None:
         """Something else failed: a client may try again at once, a worker a little later."""
         with suppress(AttemptLost):
-            if self.attachment.in_background:
+            if self.in_background:
                 self._let_go(lease_expires_at=Now() + RETRY_AFTER)
             else:
                 self.release()
 
     def _give_way(self) -> NoReturn:
+        """Tell the client what became of the row, and delete the copy at once.
+
+        Its key is noted already, but may have been carried out before the copy came.
+        """
         self._is_over = True
-        if self.has_copied:
+        row = Attachment.find(self.attachment.pk)
+        if self.may_have_copied and (row is None or row.key != self.key):
             note_deletions([self.key])
             carry_out_notes_of(self.attachment.pk)
-        is_gone = not Attachment.objects.filter(pk=self.attachment.pk).exists()
-        raise NotFound if is_gone else UploadInProgress
+        raise NotFound if row is None else UploadInProgress
 
     def _change(self, **fields: Any) -> None:
         """Change the row if it is still this attempt's. Raises ``AttemptLost``."""

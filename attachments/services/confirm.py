@@ -38,18 +38,18 @@ def confirm_upload(
     changes = plan_changes(attachment, user=user, message_id=message_id, metadata=metadata)
     if attachment.is_ready or attachment.in_background:
         _change(attachment, changes)
+        _nudge(attachment, if_left=attachment.in_background and not attachment.is_leased)
     else:
         try:
             attempt = Attempt.take(attachment)
         except UploadInProgress:
-            if _is_settled(attachment):  # since it was read: give what the other confirm found
+            if _is_settled(attachment):  # since it was read: tell what became of it
                 return confirm_upload(
                     attachment_id=attachment_id, user=user, message_id=message_id, metadata=metadata
                 )
             raise
         _verify(attempt, changes, user)
-    if attachment.in_background or not attachment.checksum_sha256:
-        events.work_left.send_robust(Attachment, attachment_id=attachment.pk)
+        _nudge(attachment, if_left=attachment.in_background or not attachment.checksum_sha256)
     return attachment
 
 
@@ -68,9 +68,16 @@ def _verify(attempt: Attempt, changes: Changes, user: User) -> None:
             remove_soon(attachment.pending_key)
 
 
+def _nudge(attachment: Attachment, *, if_left: bool) -> None:
+    if if_left:
+        events.work_left.send_robust(Attachment, attachment_id=attachment.pk)
+
+
 def _is_settled(attachment: Attachment) -> bool:
-    settled = Q(status__in=[Attachment.Status.READY, Attachment.Status.REJECTED])
-    return Attachment.objects.filter(settled | Q(in_background=True), pk=attachment.pk).exists()
+    """Published, refused, handed over or deleted: whatever ends a confirm."""
+    row = Attachment.find(attachment.pk)
+    open_states = (Attachment.Status.PENDING, Attachment.Status.VERIFYING)
+    return row is None or row.in_background or row.status not in open_states
 
 
 def _change(attachment: Attachment, changes: Changes) -> None:

@@ -4,11 +4,19 @@ The rows are the queue: each says by itself what there is to do. Every step may 
 twice at once, or killed anywhere; a later run finds what is left.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from uuid import UUID
 
 from attachments import storage
-from attachments.errors import NotUploaded, RejectedUpload, UploadExpired, UploadInProgress
+from attachments.errors import (
+    NotFound,
+    NotUploaded,
+    RejectedUpload,
+    StorageUnavailable,
+    UploadExpired,
+    UploadInProgress,
+)
 from attachments.models import Attachment, AttachmentQuerySet
 from attachments.services.attempts import Attempt
 from attachments.services.changes import keep_linkable_message
@@ -16,6 +24,7 @@ from attachments.services.pending import remove_soon
 from attachments.services.verify import verify_upload
 
 BATCH_SIZE = 100
+MAX_FAILURES_IN_A_ROW = 3
 
 
 def process_attachment(*, attachment_id: UUID) -> None:
@@ -32,14 +41,24 @@ def process_attachment(*, attachment_id: UUID) -> None:
         _add_checksum(attachment)
 
 
-def process_waiting(*, on_progress: Callable[[int], None] = lambda count: None) -> int:
-    """Process every attachment that waits; give how many. Raises ``StorageUnavailable``."""
-    count = 0
-    for rows in _find_waiting():
-        for attachment_id in _iterate_ids(rows):
+def process_waiting() -> int:
+    """Process every attachment that waits; give how many.
+
+    One that fails does not keep the others waiting. Raises ``StorageUnavailable`` at the end then,
+    or when so many fail one after the other that the store is down.
+    """
+    count, failure, failures_in_a_row = 0, None, 0
+    for attachment_id in chain.from_iterable(map(_iterate_ids, _find_waiting())):
+        try:
             process_attachment(attachment_id=attachment_id)
-            on_progress(1)
-            count += 1
+        except StorageUnavailable as error:
+            failure, failures_in_a_row = error, failures_in_a_row + 1
+            if failures_in_a_row == MAX_FAILURES_IN_A_ROW:
+                break
+        else:
+            count, failures_in_a_row = count + 1, 0
+    if failure:
+        raise failure
     return count
 
 
@@ -71,8 +90,8 @@ def _verify(attachment: Attachment) -> None:
                 attempt.publish(**found, **keep_message)
             except (NotUploaded, UploadExpired):  # the original is gone: the client has to know
                 attempt.release()
-    except (RejectedUpload, UploadInProgress):
-        return  # the row says why; or another one works on it, or will
+    except (NotFound, RejectedUpload, UploadInProgress):
+        return  # the row says why, or is gone; or another one works on it, or will
     if attachment.is_ready:
         remove_soon(attachment.pending_key)
 
@@ -80,7 +99,7 @@ def _verify(attachment: Attachment) -> None:
 def _add_checksum(attachment: Attachment) -> None:
     try:
         found = storage.find_checksum(key=attachment.key)
-    except (storage.ObjectNotFound, storage.ObjectChanged):
+    except storage.ObjectNotFound:
         return  # deleted meanwhile; if not, reconcile_storage reports it
     Attachment.objects.without_checksum().filter(
         pk=attachment.pk, storage_key=attachment.key

@@ -126,15 +126,15 @@ def purge_attachments(
         refused = storage.delete_objects(keys)
         log_refusals(refused)
         report.swept += len(keys) - len(refused)
-    _abort_forgotten_copies()
     _forget_idempotency_keys()
+    _abort_forgotten_copies()
     report.processed = process_waiting()
     _count_notes(report)
     return report
 
 
 def _count_notes(report: PurgeReport) -> None:
-    found = ObjectDeletion.objects.aggregate(
+    found = ObjectDeletion.objects.waiting().aggregate(
         waiting=Count("pk"), failing=Count("pk", filter=~Q(last_error=""))
     )
     report.waiting, report.failing = found["waiting"], found["failing"]

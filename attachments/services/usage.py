@@ -201,7 +201,7 @@ def _list_largest() -> list[UUID]:
 
 
 def _count_deletions() -> WaitingDeletions:
-    counted = ObjectDeletion.objects.aggregate(
+    counted = ObjectDeletion.objects.waiting().aggregate(
         objects=Count("pk"),
         attempted=Count("pk", filter=Q(attempts__gt=0)),
         oldest_at=Min("created_at"),

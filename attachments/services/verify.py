@@ -1,7 +1,7 @@
 """Verify an upload: freeze a copy of what the client put, then judge that copy.
 
 The client may write the original again at any moment, and the store may ignore any condition. So
-nothing that is found out about the original counts: only what is read from the copy.
+nothing is published for what was found out about the original: only for what the copy is.
 """
 
 import logging
@@ -48,6 +48,9 @@ def verify_upload(attempt: Attempt, *, in_request: bool) -> dict[str, Any]:
         raise (UploadExpired if is_over else NotUploaded) from None
     except storage.ObjectChanged:
         raise UploadInProgress from None
+    except storage.UploadNotFound as error:
+        attempt.check_is_held()  # or else whoever took the row has aborted the upload
+        raise StorageUnavailable from error
     try:
         attempt.renew()
         facts = storage.inspect_object(attempt.key)
@@ -55,12 +58,11 @@ def verify_upload(attempt: Attempt, *, in_request: bool) -> dict[str, Any]:
         if not matches_content_type(facts.head, attempt.attachment.content_type):
             raise ContentMismatch(declared=attempt.attachment.content_type)
         attempt.renew()
-        checksum_sha256 = _find_checksum(
-            attempt, facts, told_checksum=told_checksum, in_request=in_request
-        )
-    except (storage.ObjectNotFound, storage.ObjectChanged) as error:
-        attempt.prolong()  # if that is impossible, whoever took the row has deleted the copy
-        logger.warning("A copy that the store reported as made is not there, or not the same.")
+        known = told_checksum or facts.checksum_sha256 or storage.tell_checksum(attempt.key)
+        checksum_sha256 = known or _read_declared_checksum(attempt, facts, in_request=in_request)
+    except storage.ObjectNotFound as error:
+        attempt.check_is_held()  # or else whoever took the row has deleted the copy
+        logger.warning("A copy that the store reported as made is not there.")
         raise StorageUnavailable from error
     if attempt.attachment.checksum_sha256 not in ("", checksum_sha256):
         raise ChecksumMismatch
@@ -71,25 +73,25 @@ def _freeze(attempt: Attempt, *, in_request: bool) -> str:
     """Copy the original; give the SHA-256 of the copy, or "" if the store does not tell it."""
     attachment = attempt.attachment
     if attachment.size_range[1] > MAX_COPY_IN_REQUEST:
-        original = storage.measure_object(attachment.pending_key)
+        original = storage.inspect_object(attachment.pending_key)
         if original.size_bytes > MAX_COPY_IN_REQUEST:
             if in_request:
                 raise TakesTooLong
             _judge_size(attachment, original.size_bytes)
             return _freeze_in_parts(attempt, original)
-    attempt.has_copied = True  # or may have, if no answer comes
+    attempt.may_have_copied = True  # or may have, if no answer comes
     try:
         return storage.copy_object(
             source=attachment.pending_key, target=attempt.key, headers=attachment.headers
         )
     except storage.ObjectNotFound:
-        attempt.has_copied = False
+        attempt.may_have_copied = False
         raise
 
 
-def _freeze_in_parts(attempt: Attempt, original: storage.ObjectSize) -> str:
+def _freeze_in_parts(attempt: Attempt, original: storage.ObjectFacts) -> str:
     attachment = attempt.attachment
-    attempt.has_copied = True
+    attempt.may_have_copied = True
     upload_id = storage.begin_copy(target=attempt.key, headers=attachment.headers)
     attempt.name_upload(upload_id)
     storage.copy_in_parts(
@@ -110,15 +112,12 @@ def _judge_size(attachment: Attachment, found: int) -> None:
         raise SizeMismatch(found=found, expected=expected)
 
 
-def _find_checksum(
-    attempt: Attempt, facts: storage.ObjectFacts, *, told_checksum: str, in_request: bool
+def _read_declared_checksum(
+    attempt: Attempt, facts: storage.ObjectFacts, *, in_request: bool
 ) -> str:
-    """The SHA-256 of the copy; read from its bytes only if it has to be compared now."""
-    known = told_checksum or facts.checksum_sha256
-    if known or not attempt.attachment.checksum_sha256:
-        return known
-    if told_checksum := storage.tell_checksum(attempt.key):
-        return told_checksum
+    """The SHA-256 from the bytes of the copy, if it has to be compared now; else ""."""
+    if not attempt.attachment.checksum_sha256:
+        return ""
     if in_request and facts.size_bytes > MAX_READ_IN_REQUEST:
         raise TakesTooLong
     return storage.read_checksum(key=attempt.key, on_chunk=attempt.renew)

@@ -22,14 +22,20 @@ from urllib3.exceptions import HTTPError
 
 from attachments.conf import conf
 from attachments.errors import StorageUnavailable
+from attachments.rules.keys import hide_nonce
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 logger = logging.getLogger(__name__)
 
+
+class StoreError(Exception):
+    """What the store said, or what happened on the way to it."""
+
+
 ALIAS = "attachments"
-COPY_PATIENCE = 2  # times the read timeout: 20 s for up to 100 MiB
+COPY_PATIENCE = 3  # times the read timeout: 30 s for up to 100 MiB, or for a part of 32 MiB
 _opening = Lock()
 
 
@@ -163,9 +169,15 @@ def translate_errors(expected: dict[str, type[Exception]] | None = None) -> Iter
         code = error.response.get("Error", {}).get("Code", "")
         if expected and code in expected:
             raise expected[code] from error
-        logger.warning("The store refused: %s", error)
-        raise StorageUnavailable from error
+        raise StorageUnavailable from _explain("The store refused", error)
     except (BotoCoreError, HTTPError, KeyError, ResponseParserError, ValueError) as error:
         # KeyError and ValueError: an answer without the headers or the body that S3 gives.
-        logger.warning("The store does not answer as S3 does: %s: %s", type(error).__name__, error)
-        raise StorageUnavailable from error
+        cause = _explain("The store does not answer as S3 does", error)
+        raise StorageUnavailable from cause
+
+
+def _explain(what: str, error: Exception) -> StoreError:
+    """Log it and give it as a cause, without what opens files: it is shown and kept."""
+    text = hide_nonce(f"{type(error).__name__}: {error}")
+    logger.warning("%s: %s", what, text)
+    return StoreError(text)

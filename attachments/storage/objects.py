@@ -1,14 +1,13 @@
-"""What is done to single objects: sign, inspect, copy, delete."""
+"""What is done to single objects: sign, inspect, read, write, delete, list."""
 
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from math import ceil
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -16,24 +15,18 @@ from attachments.rules.content_types import HEAD_BYTES
 from attachments.storage.client import (
     get_bucket,
     get_client,
-    get_copier,
     get_reader,
     get_signer,
     get_unsigned_client,
     translate_errors,
 )
-from attachments.storage.threads import run_in_order
 
 MAX_DELETE = 1000  # keys per DeleteObjects, by the S3 API
 # DeleteObjects is XML 1.0: https://www.w3.org/TR/xml/#charsets
 _XML_TEXT = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
 CHUNK_BYTES = 2**18
-# S3 takes parts of 5 MiB to 5 GiB, 10,000 of them: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-PART_BYTES = 32 * 2**20
-PARTS_AT_ONCE = 4
 # What a store says of one object or upload, not of itself.
-_REFUSALS = ("AccessDenied", "InvalidRequest", "MethodNotAllowed", "NotImplemented")
-CHECKSUM_LENGTH = 44  # 32 bytes in base64
+REFUSALS = ("AccessDenied", "InvalidRequest", "MethodNotAllowed", "NotImplemented")
 
 
 class ObjectNotFound(Exception):
@@ -46,10 +39,6 @@ class ObjectIsEmpty(Exception):
 
 class ObjectChanged(Exception):
     """The object is not the one that was meant: its ETag is another."""
-
-
-class UploadNotFound(Exception):
-    """The multipart upload was aborted or finished."""
 
 
 class Refused(Exception):
@@ -65,17 +54,11 @@ class SignedUpload:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectSize:
-    """An object as its headers tell it."""
+class ObjectFacts:
+    """What one look at an object tells."""
 
     size_bytes: int
     etag: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectFacts(ObjectSize):
-    """What one look at an object tells."""
-
     head: bytes
     """The first 16 KiB."""
 
@@ -103,15 +86,6 @@ class ServedHeaders:
             "ContentDisposition": self.disposition,
             "CacheControl": f"{reach}, max-age=31536000, immutable",
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class BegunCopy:
-    """A multipart upload that was begun."""
-
-    key: str
-    upload_id: str
-    begun_at: datetime
 
 
 def sign_upload(
@@ -180,173 +154,16 @@ def inspect_object(key: str) -> ObjectFacts:
         return ObjectFacts(size_bytes=0, etag="", head=b"")
 
 
-def measure_object(key: str) -> ObjectSize:
-    """Size and ETag; raise ``ObjectNotFound``."""
-    facts = _ask_head(key)
-    with translate_errors():
-        return ObjectSize(size_bytes=facts["ContentLength"], etag=facts["ETag"])
+def read_object(key: str, *, etag: str | None = None) -> Iterator[bytes]:
+    """All bytes of the object, a chunk in memory at a time.
 
-
-def tell_checksum(key: str, *, etag: str | None = None) -> str:
-    """The SHA-256 of the object in base64, or "" if the store does not keep it.
-
-    A digest of the digests of parts does not count. Raises ``ObjectNotFound`` and, for an object
-    with another ETag, ``ObjectChanged``.
+    Raises ``ObjectNotFound`` and, if it has another ETag, ``ObjectChanged``.
     """
-    return _take_checksum(_ask_head(key, etag=etag, ChecksumMode="ENABLED"))
-
-
-def read_checksum(
-    *, key: str, etag: str | None = None, on_chunk: Callable[[], None] = lambda: None
-) -> str:
-    """The SHA-256 of the object in base64, from its bytes, a chunk in memory at a time.
-
-    Raises as ``tell_checksum``, and what ``on_chunk`` raises.
-    """
-    digest = hashlib.sha256()
-    condition: Any = {} if etag is None else {"IfMatch": etag}
-    for chunk in _read(key, **condition):
-        digest.update(chunk)
-        on_chunk()
-    return base64.b64encode(digest.digest()).decode()
-
-
-def find_checksum(*, key: str, etag: str | None = None) -> str:
-    """The SHA-256 of the object as the store tells it, else from its bytes. Raises the same."""
-    return tell_checksum(key, etag=etag) or read_checksum(key=key, etag=etag)
-
-
-def _ask_head(key: str, *, etag: str | None = None, **request: Any) -> Any:
-    # HEAD has no body to name the code.
-    expected: dict[str, type[Exception]] = {"404": ObjectNotFound, "412": ObjectChanged}
-    condition: Any = {} if etag is None else {"IfMatch": etag}
-    with translate_errors(expected):
-        return get_client().head_object(Bucket=get_bucket(), Key=key, **condition, **request)
-
-
-def _take_checksum(answer: Any) -> str:
-    """The digest of the whole object: those of parts are longer, as they end in their number."""
-    checksum = str(answer.get("ChecksumSHA256", ""))
-    is_of_parts = answer.get("ChecksumType") == "COMPOSITE"
-    return checksum if len(checksum) == CHECKSUM_LENGTH and not is_of_parts else ""
-
-
-def copy_object(*, source: str, target: str, headers: ServedHeaders) -> str:
-    """Copy the object in one piece; give the SHA-256 of the copy if the store tells, else "".
-
-    Raises ``ObjectNotFound``. After ``StorageUnavailable`` the copy may still land.
-    """
-    with translate_errors({"NoSuchKey": ObjectNotFound}):
-        answer = get_copier().copy_object(
-            Bucket=get_bucket(),
-            Key=target,
-            CopySource={"Bucket": get_bucket(), "Key": source},
-            MetadataDirective="REPLACE",
-            ChecksumAlgorithm="SHA256",
-            **headers.as_params(),
-        )
-        return _take_checksum(answer["CopyObjectResult"])
-
-
-def begin_copy(*, target: str, headers: ServedHeaders) -> str:
-    """Begin a copy in parts; give the id of its multipart upload."""
-    with translate_errors():
-        answer = get_copier().create_multipart_upload(
-            Bucket=get_bucket(), Key=target, **headers.as_params()
-        )
-        return answer["UploadId"]
-
-
-def copy_in_parts(
-    *,
-    source: str,
-    target: str,
-    upload_id: str,
-    size_bytes: int,
-    etag: str,
-    on_part: Callable[[], None] = lambda: None,
-) -> None:
-    """Copy the parts of the object, several at once, and put them together.
-
-    ``on_part`` is called after each part. Raises ``ObjectNotFound`` and, if the source no longer
-    has this ETag, ``ObjectChanged``; what ``on_part`` raises. ``abort_copy`` is for the caller.
-    """
-
-    def copy(number: int) -> Any:
-        first = (number - 1) * PART_BYTES
-        last = min(first + PART_BYTES, size_bytes) - 1
-        with translate_errors(
-            {
-                "NoSuchKey": ObjectNotFound,
-                "PreconditionFailed": ObjectChanged,
-                "InvalidRange": ObjectChanged,  # it is shorter now
-            }
-        ):
-            answer = get_client().upload_part_copy(
-                Bucket=get_bucket(),
-                Key=target,
-                UploadId=upload_id,
-                PartNumber=number,
-                CopySource={"Bucket": get_bucket(), "Key": source},
-                CopySourceRange=f"bytes={first}-{last}",
-                CopySourceIfMatch=etag,
-            )
-            return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
-
-    numbers = range(1, ceil(size_bytes / PART_BYTES) + 1)
-    parts = []
-    for part in run_in_order(copy, numbers, threads=PARTS_AT_ONCE, ahead=1):
-        parts.append(part)
-        on_part()
-    with translate_errors():
-        get_copier().complete_multipart_upload(
-            Bucket=get_bucket(), Key=target, UploadId=upload_id, MultipartUpload={"Parts": parts}
-        )
-
-
-def abort_copy(*, target: str, upload_id: str) -> str:
-    """Drop what a copy in parts has left; no error if it is gone or done.
-
-    Gives the store's reason if it refuses this one, else "".
-    """
-    expected: dict[str, type[Exception]] = dict.fromkeys(_REFUSALS, Refused)
-    try:
-        with (
-            suppress(UploadNotFound),
-            translate_errors({**expected, "NoSuchUpload": UploadNotFound}),
-        ):
-            get_client().abort_multipart_upload(Bucket=get_bucket(), Key=target, UploadId=upload_id)
-    except Refused as refusal:
-        error = refusal.__cause__.response["Error"]  # type: ignore[union-attr]
-        return f"{error['Code']}: {error.get('Message', '')}"
-    return ""
-
-
-def list_copies(prefix: str) -> Iterator[BegunCopy]:
-    """The copies in parts under a prefix that were begun, and neither finished nor aborted."""
-    pages = (
-        get_client()
-        .get_paginator("list_multipart_uploads")
-        .paginate(Bucket=get_bucket(), Prefix=prefix)
-    )
-    with translate_errors():
-        for page in pages:
-            for item in page.get("Uploads", []):
-                yield BegunCopy(
-                    key=item["Key"], upload_id=item["UploadId"], begun_at=item["Initiated"]
-                )
-
-
-def read_object(key: str) -> Iterator[bytes]:
-    """All bytes of the object, a chunk in memory at a time. Raises ``ObjectNotFound``."""
-    return _read(key)
-
-
-def _read(key: str, **condition: Any) -> Iterator[bytes]:
     expected: dict[str, type[Exception]] = {
         "NoSuchKey": ObjectNotFound,
         "PreconditionFailed": ObjectChanged,
     }
+    condition: Any = {} if etag is None else {"IfMatch": etag}
     with translate_errors(expected):
         answer = get_client().get_object(Bucket=get_bucket(), Key=key, **condition)
         with closing(answer["Body"]) as body:
