@@ -15,7 +15,7 @@ from attachments.models import Attachment
 from attachments.paging import Window
 from attachments.policy import User, get_access_policy
 
-# Both limits keep the database under some ten milliseconds.
+# Both limits bound what a page costs, however much the table holds.
 FEW_MESSAGES = 1_000
 """Up to so many readable messages are named to the database, which knows then how few they are."""
 MAX_WALKED = 4_000
