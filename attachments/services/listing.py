@@ -15,7 +15,7 @@ from attachments.models import Attachment
 from attachments.paging import Window
 from attachments.policy import User, get_access_policy
 
-# Both limits bound what a page costs, however much the table holds.
+# They bound the two quick ways. _ask_messages alone grows with what the user may read.
 FEW_MESSAGES = 1_000
 """Up to so many readable messages are named to the database, which knows then how few they are."""
 MAX_WALKED = 4_000
