@@ -15,8 +15,8 @@ from attachments.models import Attachment
 from attachments.paging import Window
 from attachments.policy import User, get_access_policy
 
-# Both limits cost the database some five milliseconds.
-FEW_MESSAGES = 2_000
+# They bound the two quick ways. _ask_messages alone grows with what the user may read.
+FEW_MESSAGES = 1_000
 """Up to so many readable messages are named to the database, which knows then how few they are."""
 MAX_WALKED = 4_000
 """For who may read more, so many attachments are walked first, newest first."""

@@ -165,14 +165,14 @@ def make_pages(user_id: int) -> dict[str, str]:
     from attachments.paging import Position
 
     newest = Attachment.objects.order_by("-created_at", "-pk")
-    deep = newest[newest.count() // 2]
+    deep = newest[newest.count() // 4]
     shared = newest.shared()
     conversations = "message__conversation__participants"
     seen = shared.filter(**{conversations: user_id}).exclude(user=user_id).first() or shared[10]
     cursor = encode(Position(values=(deep.created_at, deep.pk)).write())
     return {
         "first page": LIST,
-        "a page in the middle": f"{LIST}?cursor={cursor}",
+        "a page at a quarter": f"{LIST}?cursor={cursor}",
         "of a message": f"{LIST}?message_id={seen.message_id}",
         "detail of another's": f"{LIST}/{seen.pk}",
     }
