@@ -19,7 +19,7 @@ _COUNTS = {
 }
 """What a row counts in each column; ``sign`` is -1 for a row that is gone."""
 _COLUMNS = ", ".join(_COUNTS)
-_ROW_COUNT = "files + unconfirmed + refused"
+_ROW_COUNT = "files + unconfirmed + refused"  # below zero if the row was emptied by other means
 
 
 def _count(rows: str) -> str:
@@ -68,7 +68,7 @@ def count_on_sqlite(name: str, event: str, **rows: int) -> str:
         f"{row}.size_bytes AS size_bytes, {sign} AS sign"
         for row, sign in rows.items()
     )
-    drop = f"DELETE FROM attachments_usage WHERE user_id = OLD.user_id AND {_ROW_COUNT} = 0;"
+    drop = f"DELETE FROM attachments_usage WHERE user_id = OLD.user_id AND {_ROW_COUNT} <= 0;"
     return f"""
 CREATE TRIGGER {name} AFTER {event} ON attachments FOR EACH ROW
 BEGIN
@@ -97,7 +97,7 @@ BEGIN
             SELECT DISTINCT user_id FROM attachments_usage_changes
             WHERE xact = NEW.xact AND {_ROW_COUNT} < 0
         ) AS lost
-        WHERE usage.user_id = lost.user_id AND {_ROW_COUNT} = 0;
+        WHERE usage.user_id = lost.user_id AND {_ROW_COUNT} <= 0;
         DELETE FROM attachments_usage_changes WHERE xact = NEW.xact;
     END IF;
     RETURN NULL;

@@ -4,6 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
 from attachments import services
@@ -147,8 +148,8 @@ def test_as_many_queries_at_any_size(django_assert_num_queries, django_user_mode
 
     with django_assert_num_queries(6):
         measure_figures()
-    services.settle_usage()
-    with django_assert_num_queries(3 + 1):  # to settle, in the transaction of this test
+    settling = connection.vendor == "postgresql"  # as this test is a transaction
+    with django_assert_num_queries(3 + settling):
         assert len(measure_owners().top) == 10
 
 
@@ -232,6 +233,7 @@ def test_a_worker_is_asked_once_in_ten_minutes():
     assert asked_again_at > asked_at
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_purge_refreshes(user, make_row, bucket, monkeypatch):
     monkeypatch.setattr(kept_usage, "MAX_COUNTED_AT_ONCE", -1)
     make_row(user, size_bytes=5)

@@ -239,6 +239,16 @@ def test_nothing_is_left_of_what_was_added(user, make_rows):
         assert cursor.fetchone() == (0,)
 
 
+def test_a_deletion_makes_no_row(user, make_rows):
+    """As when the tables are emptied one by one, that of usage first."""
+    make_rows(user, 3)
+    Usage.objects.all().delete()
+
+    Attachment.objects.all().delete()
+
+    assert read_usage() == {}
+
+
 # Several at once
 
 
