@@ -53,10 +53,14 @@ def open_services(**environment: str) -> Iterator[Path]:
 
 @contextmanager
 def serve(directory: Path, **environment: str) -> Iterator[Server]:
-    """Serve nodus by gunicorn with its usual configuration, and with these variables."""
+    """Serve nodus by gunicorn with its usual configuration, and with these variables.
+
+    Idle connections stay open longer: on a busy machine a turn takes more than their usual time.
+    """
     (port,) = find_free_ports(1)
     bind = {"BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": str(WORKERS)}
     command = [sys.executable, "-m", "gunicorn", "-c", "python:nodus.gunicorn_conf"]
+    command += ["--keep-alive", str(START_TIMEOUT_SECONDS)]
     with run_server(
         command,
         ready="Booting worker",
