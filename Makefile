@@ -40,10 +40,11 @@ format: $(INSTALLED) ## Format the code
 bench: $(INSTALLED) ## Measure requests per second and bytes moved
 	@$(BIN)/python -m tests.benchmarks.upload_flow
 
-bench-large: $(INSTALLED) ## Measure purge, reconcile and admin at 200,000 objects and 1,000,000 rows
+bench-large: $(INSTALLED) ## Measure purge, reconcile, admin and deletions at 200,000 objects and 1,000,000 rows
 	@$(BIN)/python -m tests.benchmarks.purge_at_scale
 	@$(BIN)/python -m tests.benchmarks.reconcile_at_scale
 	@$(BIN)/python -m tests.benchmarks.admin_at_scale
+	@$(BIN)/python -m tests.benchmarks.deletions_at_scale
 
 requirements: $(INSTALLED) ## Compile the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra nodus -o requirements.txt pyproject.toml
