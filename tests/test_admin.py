@@ -62,6 +62,7 @@ def make_rows(user, count=1, **facts):
             **{
                 "filename": f"file-{number}.png",
                 "created_at": now - timedelta(minutes=number),
+                "confirmed_at": facts.get("created_at"),
                 **defaults,
                 **facts,
             },

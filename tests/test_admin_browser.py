@@ -137,7 +137,8 @@ def test_staff_turn_pages(open_admin, superuser, upload, monkeypatch):
 
 def test_staff_purge(open_admin, superuser, attachment_of):
     attachment_of(superuser)
-    Attachment.objects.update(created_at=timezone.now() - timedelta(days=8))
+    long_ago = timezone.now() - timedelta(days=8)
+    Attachment.objects.update(created_at=long_ago, confirmed_at=long_ago)
     page = open_admin(superuser, LIST)
 
     follow(page, By.PARTIAL_LINK_TEXT, "PURGE ORPHANS NOW")

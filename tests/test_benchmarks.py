@@ -51,3 +51,20 @@ def test_the_upload_flow_is_measured():
     assert received.keys() == {"clients", "the store", "PostgreSQL"}
     assert all(received.values())
     assert sum(received.values()) < 100_000 < figures["large_upload"]["size_bytes"]
+
+
+def test_deletions_are_measured():
+    command = [sys.executable, "-m", "tests.benchmarks.deletions_at_scale", "--smoke", "--json"]
+
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert run.returncode == 0, run.stderr
+    figures = json.loads(run.stdout)
+    assert figures.keys() == {
+        "delete_alone_ms",
+        "delete_beside_due_ms",
+        "delete_ratio",
+        "find_among_few_ms",
+        "find_among_many_ms",
+    }
+    assert all(figures.values())

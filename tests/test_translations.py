@@ -332,7 +332,8 @@ def test_help_is_in_the_language_of_the_environment():
 @pytest.mark.django_db(transaction=True)
 def test_output_is_in_the_language_of_the_environment(user, attachment_of):
     attachment_of(user)
-    Attachment.objects.update(created_at=timezone.now() - timedelta(days=8))
+    long_ago = timezone.now() - timedelta(days=8)
+    Attachment.objects.update(created_at=long_ago, confirmed_at=long_ago)
     database_url = get_database_url()
 
     text = manage("purge_orphans", "--dry-run", DATABASE_URL=database_url)

@@ -24,10 +24,10 @@ _THREADS = 16  # more do not make the store any faster
 _INSERT_ROWS = """
 INSERT INTO attachments (
     id, user_id, filename, content_type, size_bytes, checksum_sha256, storage_key, metadata,
-    status, created_at, confirmed_at, expires_at, idempotency_fingerprint
+    status, created_at, confirmed_at, expires_at
 )
 SELECT id, %(user_id)s, 'file.pdf', 'application/pdf', %(size_bytes)s, %(checksum_sha256)s,
-    'attachments/' || id || '/file.pdf', '{}', 'ready', %(moment)s, %(moment)s, %(moment)s, ''
+    'attachments/' || id || '/file.pdf', '{}', 'ready', %(moment)s, %(moment)s, %(moment)s
 FROM (SELECT md5(number::text)::uuid AS id FROM generate_series(0, %(count)s - 1) AS number) AS ids
 """
 
