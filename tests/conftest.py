@@ -81,12 +81,13 @@ def _forget_language() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _remove_originals() -> Iterator[None]:
-    """What one test confirmed goes before the next one looks."""
-    yield
-    from attachments import services
+def _remove_originals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What one test confirmed goes before the next one looks, and at no moment in between."""
+    from attachments.services import pending
 
-    services.remove_now()
+    monkeypatch.setattr(pending, "DELAY_SECONDS", 3600)
+    yield
+    pending.remove_now()
 
 
 @pytest.fixture(scope="session")

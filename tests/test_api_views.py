@@ -460,14 +460,8 @@ def test_a_method_that_is_not_there(client):
 # Speed: what one call costs
 
 
-@pytest.fixture
-def originals_stay(monkeypatch):
-    """For longer than a test takes."""
-    monkeypatch.setattr(pending, "DELAY_SECONDS", 60)
-
-
 def test_what_the_plain_calls_cost(
-    client, post_file, samples, store_calls, originals_stay, django_assert_num_queries
+    client, post_file, samples, store_calls, django_assert_num_queries
 ):
     presign(client)
     store_calls()
@@ -488,9 +482,7 @@ def test_what_the_plain_calls_cost(
     ("padding", "calls"),
     [(0, ["CopyObject", "GetObject"]), (2**18, ["CopyObject", "GetObject", "HeadObject"])],
 )
-def test_what_a_declared_checksum_costs(
-    client, post_file, samples, store_calls, originals_stay, padding, calls
-):
+def test_what_a_declared_checksum_costs(client, post_file, samples, store_calls, padding, calls):
     """Nothing, if the first bytes are all; a look, if the store tells it."""
     content = samples["image/png"] + b"\0" * padding
     digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
@@ -503,7 +495,10 @@ def test_what_a_declared_checksum_costs(
     assert store_calls() == calls
 
 
-def test_originals_go_soon_many_in_one_call(client, post_file, samples, store_calls, bucket):
+def test_originals_go_soon_many_in_one_call(
+    client, post_file, samples, store_calls, bucket, monkeypatch
+):
+    monkeypatch.setattr(pending, "DELAY_SECONDS", 1)
     for _ in range(3):
         ticket = presign(client).json()
         post_file(ticket, samples["image/png"])
