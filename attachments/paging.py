@@ -194,6 +194,6 @@ def _parse_value(field: "Field[Any, Any]", text: str) -> Any:
     field.run_validators(value)
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise ValidationError("a naive time")
+            raise ValidationError(field.error_messages["invalid"])
         return value.astimezone(UTC)
     return value

@@ -9,7 +9,7 @@ import sys
 def test_the_admin_is_measured():
     command = [sys.executable, "-m", "tests.benchmarks.admin_at_scale", "--smoke"]
 
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert run.returncode == 0, run.stderr
     assert "The admin on 100 and 1,000 rows" in run.stdout
@@ -34,7 +34,7 @@ def test_the_upload_flow_is_measured():
     alone = {name: value for name, value in os.environ.items() if not name.startswith("PEERS_")}
 
     run = subprocess.run(
-        command, env=alone, capture_output=True, text=True, timeout=60, check=False
+        command, env=alone, capture_output=True, text=True, timeout=120, check=False
     )
 
     assert run.returncode == 0, run.stderr
@@ -56,7 +56,7 @@ def test_the_upload_flow_is_measured():
 def test_deletions_are_measured():
     command = [sys.executable, "-m", "tests.benchmarks.deletions_at_scale", "--smoke", "--json"]
 
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert run.returncode == 0, run.stderr
     figures = json.loads(run.stdout)

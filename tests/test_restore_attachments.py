@@ -20,7 +20,7 @@ from attachments.models import Attachment, ObjectDeletion
 from attachments.storage.bucket import forget_bucket
 from tests import commands
 from tests.databases import lose_database
-from tests.stores import list_keys, take_store_away
+from tests.stores import list_keys, name_bucket, take_store_away
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -279,7 +279,7 @@ def test_a_dry_run_only_reads(src, user, attachment_of, message_of, bucket, stor
 def other_bucket(settings, s3):
     """From here on, the settings name a bucket that is not there."""
     storages = copy.deepcopy(settings.STORAGES)
-    name = storages["attachments"]["OPTIONS"]["bucket_name"] = "not-made-yet"
+    name = storages["attachments"]["OPTIONS"]["bucket_name"] = name_bucket()
     settings.STORAGES = storages
     bucket = s3.Bucket(name)
     yield bucket

@@ -308,13 +308,14 @@ def test_purges_and_deleted_users_at_once(django_user_model, run_at_once):
             size_bytes=draw.randrange(100),
             status="ready",
             storage_key="attachments/key",
-            created_at=old + timedelta(seconds=draw.randrange(10_000)),
+            created_at=old,
+            confirmed_at=old + timedelta(seconds=draw.randrange(10_000)),
             expires_at=old,
         )
         for _ in range(3000)
     )
     kept = Attachment.objects.order_by("?").values_list("pk", flat=True)[:500]
-    Attachment.objects.filter(pk__in=list(kept)).update(created_at=timezone.now())
+    Attachment.objects.filter(pk__in=list(kept)).update(confirmed_at=timezone.now())
 
     # when
     def purge():
@@ -325,7 +326,7 @@ def test_purges_and_deleted_users_at_once(django_user_model, run_at_once):
     # then
     assert errors == []
     assert Attachment.objects.exists()
-    assert not Attachment.objects.filter(created_at__lt=timezone.now() - timedelta(days=1)).exists()
+    assert not Attachment.objects.filter(confirmed_at__lt=old + timedelta(days=1)).exists()
     assert_usage_is_right()
 
 

@@ -206,7 +206,7 @@ def test_the_libraries_errors_are_russian_too(api):
         headers=RUSSIAN,
     )
 
-    assert refused["errors"][0]["detail"] == "Токен не подходит ни к одному типу токенов."
+    assert refused["errors"][0]["detail"] == "Токен недействителен."
     assert (
         unknown.json()["errors"][0]["detail"] == "Нет действующей учётной записи с такими данными."
     )

@@ -34,14 +34,13 @@ INSERT INTO messaging_conversation (id, created_at) VALUES (1, now());
 INSERT INTO messaging_message (id, conversation_id, author_id, text, created_at)
 SELECT n, 1, 1, '', now() FROM generate_series(1, {rows} / 2) AS n;
 INSERT INTO attachments (id, user_id, message_id, filename, content_type, size_bytes,
-    checksum_sha256, storage_key, metadata, status, created_at, confirmed_at, expires_at,
-    idempotency_fingerprint)
+    checksum_sha256, storage_key, metadata, status, created_at, confirmed_at, expires_at)
 SELECT id, 1 + n % ({rows} / 100), CASE WHEN n % 2 = 0 THEN n / 2 END,
     CASE WHEN n % 10 < 9 THEN 'IMG_' || n || '.jpg' ELSE 'Report ' || n || '.pdf' END,
     CASE WHEN n % 10 < 9 THEN 'image/jpeg' ELSE 'application/pdf' END,
     1 + n::bigint * 7919 % 50000000, '', 'attachments/' || id || '/file', '{{}}',
     CASE WHEN n % 500 = 1 THEN 'rejected' ELSE 'ready' END,
-    moment, moment, moment, ''
+    moment, moment, moment
 FROM (
     SELECT n, gen_random_uuid() AS id, now() - interval '2 years' * (n::float / {rows}) AS moment
     FROM generate_series(1, {rows}) AS n

@@ -127,7 +127,7 @@ def open_table(rows: int) -> Callable[[], float]:
     from django.db import connection
     from django.test import Client
 
-    schema = f"rows_{rows}"
+    schema = f"usage_{rows}"
     client = Client(SERVER_NAME="localhost")
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE SCHEMA {schema}")
