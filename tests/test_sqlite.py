@@ -13,6 +13,8 @@ TESTS = Path(__file__).parent
 MODULES = ("admin", "api_views", "messaging", "models", "promise", "services_*")
 
 
+# How the store fails has nothing to do with the database.
+SELECTION = ("-k", "not each_call and not all_through")
 TIMEOUT_SECONDS = 400
 
 
@@ -20,7 +22,7 @@ TIMEOUT_SECONDS = 400
 @pytest.mark.timeout(TIMEOUT_SECONDS)
 def test_all_but_concurrent_writers_works_on_sqlite(tmp_path):
     modules = [str(path) for name in MODULES for path in sorted(TESTS.glob(f"test_{name}.py"))]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SELECTION, *modules]
     environment = {
         **os.environ,
         "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",

@@ -208,7 +208,10 @@ def _delete_batch(rows: AttachmentQuerySet, passed: set[UUID], count: int) -> _B
                 free.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
             )
             protected, deleted = delete_unprotected(list(sizes))
-            passed |= protected  # while the rows are locked, so that no other batch takes them
+            # While the rows are locked, so that no other batch takes them. One that looked before
+            # may take them after, and has nothing new to tell.
+            found_before = protected & passed
+            passed |= protected
         carry_out_deletions()  # no notes are left, unless the store failed after the commit
     finally:
         connection.close()  # this thread's own
@@ -216,7 +219,7 @@ def _delete_batch(rows: AttachmentQuerySet, passed: set[UUID], count: int) -> _B
         taken=len(sizes),
         deleted=deleted,
         size_bytes=sum(size or 0 for pk, size in sizes.items() if pk not in protected),
-        protected=len(protected),
+        protected=len(protected - found_before),
     )
 
 
