@@ -88,7 +88,7 @@ def _delete_with_host_rows(doomed: AttachmentQuerySet) -> Deletion:
 def retry_deletions(notes: QuerySet[ObjectDeletion]) -> int:
     """Carry out these notes now, even if they were put off; give the number of deleted objects.
 
-    A note that was never tried keeps its time, because a confirm may own the object until then.
+    A note that was not tried in vain keeps its time: its object is gone, and is looked for again.
     Raises ``StorageUnavailable``.
     """
     tried = ObjectDeletion.objects.filter(pk__in=notes.order_by().values("pk"), attempts__gt=0)

@@ -1,8 +1,8 @@
 """The bucket itself: that it exists, and that policy, CORS and lifecycle are what we ask.
 
 Each of the three is a list of rules. Ours are recognised by their ids; whatever else a bucket
-holds is written back as it was found. What is set up is done with the admin key; to see that the
-bucket is there, the main key is enough.
+holds is written back as it was found. The admin key sets the bucket up. The main key is enough to
+see that it is there.
 """
 
 import json

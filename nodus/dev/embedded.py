@@ -265,7 +265,7 @@ def find_free_ports(count: int) -> list[int]:
 
 
 def make_up_key(name: str) -> Key:
-    """A key that nobody knows; its access key says whose it is, for who reads a form or a link."""
+    """A key that nobody knows. Its access key, which forms and links show, begins with the name."""
     return Key(access_key=f"{name}-{secrets.token_hex(4)}", secret_key=secrets.token_urlsafe(30))
 
 
