@@ -151,8 +151,8 @@ def open_table(rows: int) -> Callable[[], float]:
 
 def refresh_apart(rows: int) -> dict[str, float]:
     """Refresh the figures of a table in a process of its own: seconds, and its peak of memory."""
-    command = [sys.executable, "-m", "tests.benchmarks.usage_at_scale", f"--refresh=rows_{rows}"]
-    environment = {**os.environ, "PGOPTIONS": f"-c search_path=rows_{rows}"}
+    command = [sys.executable, "-m", "tests.benchmarks.usage_at_scale", f"--refresh=usage_{rows}"]
+    environment = {**os.environ, "PGOPTIONS": f"-c search_path=usage_{rows}"}
     worker = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return dict(json.loads(worker.stdout))
 
