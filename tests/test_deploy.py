@@ -307,7 +307,7 @@ def test_secrets_are_made_up_once(tmp_path):
         "site/s3_secret_key",
         "site/s3_signer_secret_key",
         "site/s3_reader_secret_key",
-        "site/postgres_password",
+        "database/postgres_password",
         "site/database_url",
         "admin/s3_admin_secret_key",
         "root/minio_root_password",
@@ -315,7 +315,7 @@ def test_secrets_are_made_up_once(tmp_path):
     assert len(set(first.values())) == 8
     database_url = first.pop("site/database_url")
     assert all(re.fullmatch(r"[\w-]{64}", value) for value in first.values())
-    assert urlsplit(database_url).password == first["site/postgres_password"]
+    assert urlsplit(database_url).password == first["database/postgres_password"]
 
 
 # The keys of the store
@@ -325,9 +325,10 @@ def test_each_service_sees_the_secrets_that_it_needs():
     seen = {name: find_mounts(name) for name in SERVICES if "volumes" in SERVICES[name]}
 
     site, admin, root = {"site": "secrets"}, {"admin": "admin-secrets"}, {"root": "root-secrets"}
+    database = {"database": "database-secrets"}
     assert seen == {
-        "secrets": {**site, **admin, **root},
-        "postgres": site,
+        "secrets": {**site, **database, **admin, **root},
+        "postgres": database,
         "minio": root,
         "minio-setup": {**site, **admin, **root},
         "setup": {**site, **admin},
