@@ -1,8 +1,6 @@
 """The store, the database and the process fail for real; nothing is lost and nothing sticks."""
 
-import base64
 import copy
-import hashlib
 import os
 import signal
 import subprocess
@@ -29,15 +27,11 @@ from attachments import services, storage
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
 from nodus.dev.embedded import EmbeddedPostgres, find_free_ports
-from tests.stores import make_store
+from tests.stores import get_checksum, make_store
 
 pytestmark = pytest.mark.django_db
 
 BASE = "/api/v1/attachments"
-
-
-def digest(content):
-    return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def confirm(client, ticket):
@@ -430,7 +424,7 @@ def test_a_worker_is_killed(user, upload, api, bucket, samples, step):
         Attachment.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     services.process_waiting()
     row = Attachment.objects.get()
-    assert (row.status, row.checksum_sha256) == ("ready", digest(content))
+    assert (row.status, row.checksum_sha256) == ("ready", get_checksum(content))
     assert_rows_and_objects_agree(bucket)
     assert bucket.Object(row.key).get()["Body"].read() == content
 

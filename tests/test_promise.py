@@ -1,8 +1,6 @@
 """The promise: what is served is what was verified, whatever clients and stores do meanwhile."""
 
-import base64
 import copy
-import hashlib
 import os
 import threading
 from contextlib import contextmanager, suppress
@@ -28,6 +26,7 @@ from attachments.models import Attachment, ObjectDeletion
 from attachments.services import verify
 from attachments.storage import copies
 from tests.proxy import StoreProxy
+from tests.stores import get_checksum
 
 pytestmark = pytest.mark.django_db
 
@@ -61,10 +60,6 @@ def small_limits(monkeypatch):
 
 def confirm(ticket, user):
     return services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
-
-
-def digest(content):
-    return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def ignore_conditions(proxy):
@@ -110,7 +105,7 @@ def assert_serves_what_the_row_says(attachment):
     assert len(answer.content) == attachment.size_bytes
     services.process_attachment(attachment_id=attachment.pk)
     attachment.refresh_from_db()
-    assert digest(answer.content) == attachment.checksum_sha256
+    assert get_checksum(answer.content) == attachment.checksum_sha256
     return answer.content
 
 
@@ -264,7 +259,7 @@ def test_each_call_of_a_confirm_fails_in_each_way(
 ):
     """The client hears 503, and the same confirm works later."""
     content = samples["image/png"] + b"\0" * 2**17
-    ticket = upload(user, content=None, checksum_sha256=digest(content))
+    ticket = upload(user, content=None, checksum_sha256=get_checksum(content))
     bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=content)  # without its digest
     FAULTS[fault](proxy, operation, times=CALLS[operation])
 
@@ -363,7 +358,7 @@ def test_a_large_file_that_went_before_the_worker_came(user, upload, bucket, sam
 def test_a_long_checksum_is_compared_by_a_worker(user, upload, bucket, samples, monkeypatch):
     monkeypatch.setattr(verify, "MAX_READ_IN_REQUEST", 2**17)
     content = samples["image/png"] + b"\0" * 2**18
-    tickets = [upload(user, content=None, checksum_sha256=digest(x)) for x in (content, EXE)]
+    tickets = [upload(user, content=None, checksum_sha256=get_checksum(x)) for x in (content, EXE)]
     for ticket in tickets:
         bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=content)
         assert confirm(ticket, user).in_background
@@ -371,7 +366,7 @@ def test_a_long_checksum_is_compared_by_a_worker(user, upload, bucket, samples, 
     assert services.process_waiting() == 2
 
     good, bad = (Attachment.objects.get(pk=ticket.attachment_id) for ticket in tickets)
-    assert (good.status, good.checksum_sha256) == ("ready", digest(content))
+    assert (good.status, good.checksum_sha256) == ("ready", get_checksum(content))
     assert (bad.status, bad.error["code"]) == ("rejected", "checksum_mismatch")
 
 

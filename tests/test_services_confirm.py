@@ -1,5 +1,3 @@
-import base64
-import hashlib
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +22,7 @@ from attachments.errors import (
 )
 from attachments.models import Attachment
 from attachments.services.attempts import Attempt
+from tests.stores import get_checksum
 
 pytestmark = pytest.mark.django_db
 
@@ -41,10 +40,6 @@ def list_keys(bucket, ticket):
     return found + [
         item.key for item in bucket.objects.filter(Prefix=f"attachments/{ticket.attachment_id}")
     ]
-
-
-def digest(content):
-    return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def read_served(bucket, attachment):
@@ -198,7 +193,7 @@ def test_confirm_rejects_what_was_not_declared(user, upload, bucket, error, decl
 
 def test_confirm_rejects_another_checksum(user, upload, bucket, samples):
     """A store that does not enforce the form's digest."""
-    ticket = upload(user, content=None, checksum_sha256=digest(b"other"))
+    ticket = upload(user, content=None, checksum_sha256=get_checksum(b"other"))
     bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=samples["image/png"])
 
     with pytest.raises(ChecksumMismatch):
@@ -208,7 +203,7 @@ def test_confirm_rejects_another_checksum(user, upload, bucket, samples):
 
 
 def test_confirm_keeps_a_declared_checksum(user, upload, samples):
-    declared = digest(samples["image/png"])
+    declared = get_checksum(samples["image/png"])
     ticket = upload(user, checksum_sha256=declared)
 
     assert confirm(ticket, user).checksum_sha256 == declared
@@ -312,16 +307,18 @@ def test_every_ready_file_gets_its_checksum(user, upload, samples, bucket):
     for content, ticket in tickets.items():
         confirm(ticket, user)
         services.process_attachment(attachment_id=ticket.attachment_id)
-        assert Attachment.objects.get(pk=ticket.attachment_id).checksum_sha256 == digest(content)
+        assert Attachment.objects.get(pk=ticket.attachment_id).checksum_sha256 == get_checksum(
+            content
+        )
 
 
 def test_a_declared_checksum_of_a_larger_file_is_compared_at_once(user, upload, samples, bucket):
     content = samples["image/png"] + b"\0" * 2**18
-    good = upload(user, content=content, checksum_sha256=digest(content))
-    bad = upload(user, content=None, checksum_sha256=digest(b"other"))
+    good = upload(user, content=content, checksum_sha256=get_checksum(content))
+    bad = upload(user, content=None, checksum_sha256=get_checksum(b"other"))
     bucket.put_object(Key=f"pending/{bad.attachment_id}", Body=content)
 
-    assert confirm(good, user).checksum_sha256 == digest(content)
+    assert confirm(good, user).checksum_sha256 == get_checksum(content)
     with pytest.raises(ChecksumMismatch):
         confirm(bad, user)
 
@@ -670,7 +667,7 @@ def test_a_bad_file_after_a_confirm_that_died_leaves_no_copy(
 )
 def test_nothing_is_lost_when_the_store_fails(user, upload, bucket, samples, step, monkeypatch):
     content = samples["image/png"] + b"\0" * 2**18
-    ticket = upload(user, content=None, checksum_sha256=digest(content))
+    ticket = upload(user, content=None, checksum_sha256=get_checksum(content))
     bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=content)  # without its digest
 
     def fail(*args, **kwargs):

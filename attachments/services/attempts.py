@@ -106,15 +106,12 @@ class Attempt:
     def renew(self) -> None:
         """Prolong the lease when a good part of it is over. Raises ``AttemptLost``."""
         if monotonic() - self._renewed_at > LEASE.total_seconds() / 4:
-            self._prolong()
-
-    def _prolong(self) -> None:
-        self._change(lease_expires_at=Now() + LEASE)
-        self._renewed_at = monotonic()
+            self.check_is_held()
 
     def check_is_held(self) -> None:
-        """Raise ``AttemptLost`` if another attempt took the row, or it is gone."""
-        self._prolong()
+        """Begin the lease anew. Raises ``AttemptLost`` if another took the row, or it is gone."""
+        self._change(lease_expires_at=Now() + LEASE)
+        self._renewed_at = monotonic()
 
     def name_upload(self, upload_id: str) -> None:
         """Keep the multipart upload of the copy on the row, for whoever has to abort it."""

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.population import FILL_HOST
 from tests.benchmarks.server import open_services
 
 SMALL, LARGE = 1_000, 1_000_000
@@ -25,14 +26,9 @@ LIST = "/admin/attachments/attachment/"
 EMPTY = {"filter: no infected": "?status__exact=infected", "filter: no videos": "?kind=video"}
 
 # One user per hundred rows; half of the rows are linked; one in 500 was rejected.
-FILL = """
-INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_staff,
-    is_superuser, is_active, date_joined)
-SELECT n, 'user-' || n, '', '', '', '', false, false, true, now()
-FROM generate_series(1, {rows} / 100) AS n;
-INSERT INTO messaging_conversation (id, created_at) VALUES (1, now());
-INSERT INTO messaging_message (id, conversation_id, author_id, text, created_at)
-SELECT n, 1, 1, '', now() FROM generate_series(1, {rows} / 2) AS n;
+FILL = (
+    FILL_HOST
+    + """
 INSERT INTO attachments (id, user_id, message_id, filename, content_type, size_bytes,
     checksum_sha256, storage_key, metadata, status, created_at, confirmed_at, expires_at)
 SELECT id, 1 + n % ({rows} / 100), CASE WHEN n % 2 = 0 THEN n / 2 END,
@@ -47,6 +43,7 @@ FROM (
 ) AS rows;
 ANALYZE;
 """
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.memory import measure_peak_mb
+from tests.benchmarks.population import FILL_HOST
 from tests.benchmarks.server import open_services
 
 SMALL, LARGE = 1_000, 1_000_000
@@ -32,14 +33,9 @@ PAGE = "/admin/attachments/attachment/usage/"
 
 # One user per hundred rows, but for a tenth of the rows, which one user has; half of the rows hang
 # on nothing; one in 500 was rejected, one in 300 is pending.
-FILL = """
-INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_staff,
-    is_superuser, is_active, date_joined)
-SELECT n, 'user-' || n, '', '', '', '', false, false, true, now()
-FROM generate_series(1, {rows} / 100) AS n;
-INSERT INTO messaging_conversation (id, created_at) VALUES (1, now());
-INSERT INTO messaging_message (id, conversation_id, author_id, text, created_at)
-SELECT n, 1, 1, '', now() FROM generate_series(1, {rows} / 2) AS n;
+FILL = (
+    FILL_HOST
+    + """
 INSERT INTO attachments (id, user_id, message_id, filename, content_type, size_bytes,
     checksum_sha256, storage_key, metadata, status, created_at, confirmed_at, expires_at)
 SELECT gen_random_uuid(), CASE WHEN n % 10 = 0 THEN 1 ELSE 1 + n % ({rows} / 100) END,
@@ -54,6 +50,7 @@ FROM (
 ) AS rows;
 ANALYZE;
 """
+)
 
 
 @dataclass(frozen=True, kw_only=True)
