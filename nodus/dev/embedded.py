@@ -65,7 +65,7 @@ class EmbeddedPostgres:
         Raises ``StartFailed``.
         """
         with ExitStack() as stack:
-            stack.callback(stop_leftovers, str(self.data_dir))
+            stack.callback(self._stop_leftovers)
             try:
                 self._start()
             except subprocess.SubprocessError as error:
@@ -92,16 +92,23 @@ class EmbeddedPostgres:
             self._server.psql("ALTER SYSTEM SET fsync = off")
             self._server.psql("SELECT pg_reload_conf()")
 
+    @property
+    def _fresh_dir(self) -> Path:
+        return self.data_dir.with_name(f"{self.data_dir.name}.new")
+
     def _init_data(self) -> None:
         """Beside, then moved here: a run that is killed half-way leaves no half of a database."""
         if (self.data_dir / "PG_VERSION").exists():
             return
-        fresh = self.data_dir.with_name(f"{self.data_dir.name}.new")
-        stop_leftovers(str(self.data_dir))  # of data that was removed under them
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        pgserver.get_server(fresh, start=False).ensure_pgdata_inited()
-        fresh.rename(self.data_dir)
+        self._stop_leftovers()  # of data that was removed under them
+        shutil.rmtree(self._fresh_dir, ignore_errors=True)
+        self._fresh_dir.mkdir(parents=True)
+        pgserver.get_server(self._fresh_dir, start=False).ensure_pgdata_inited()
+        self._fresh_dir.rename(self.data_dir)
+
+    def _stop_leftovers(self) -> None:
+        """Also initdb, and the server that initdb starts: this one has no argument of its own."""
+        stop_leftovers(str(self.data_dir), str(self._fresh_dir), f"PGDATA={self._fresh_dir}")
 
     def _drop_stale_pid(self) -> None:
         """After a power cut the process of that number may be any other."""
@@ -227,20 +234,29 @@ class EmbeddedS3:
         raise StartFailed("SeaweedFS", self._log)
 
 
-def stop_leftovers(argument: str) -> None:
-    """Stop the servers that a killed run left, known by an argument that names its data."""
-    leftovers = [
+def stop_leftovers(*marks: str) -> None:
+    """Stop what a killed run left, known by an argument or a variable (``NAME=value``)."""
+    stop_processes(
         process
-        for process in psutil.process_iter(["cmdline"])
-        if argument in (process.info["cmdline"] or ())
-    ]
-    for process in leftovers:
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if not _read_marks(process).isdisjoint(marks)
+    )
+
+
+def stop_processes(processes: Iterable[psutil.Process]) -> None:
+    processes = list(processes)
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, alive = psutil.wait_procs(leftovers, timeout=STOP_TIMEOUT_SECONDS)
+    _, alive = psutil.wait_procs(processes, timeout=STOP_TIMEOUT_SECONDS)
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def _read_marks(process: psutil.Process) -> set[str]:
+    variables = (process.info["environ"] or {}).items()
+    return {*(process.info["cmdline"] or ()), *(f"{name}={value}" for name, value in variables)}
 
 
 def check_port(port: int) -> None:

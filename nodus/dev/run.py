@@ -16,6 +16,7 @@ from typing import NoReturn
 import django
 import environ
 import fasteners
+import psutil
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
@@ -28,12 +29,14 @@ from nodus.dev.embedded import (
     check_port,
     start_missing_services,
     stop_leftovers,
+    stop_processes,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA_DIR = ROOT / ".data"
 DEFAULT_S3_PORT = 9000
 MAX_PORT = 65535
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 START_TIMEOUT_SECONDS = 30
 # By these arguments the processes that a killed run left are found.
 SERVER_NAME = f"--name=nodus of {DATA_DIR}"
@@ -41,7 +44,8 @@ WORKER_NAME = f"--pythonpath={ROOT}"
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
     _read_env()
     port, s3_port = _read_port("PORT", DEFAULT_PORT), _read_port("S3_PORT", DEFAULT_S3_PORT)
     if port == s3_port and "S3_ENDPOINT_URL" not in os.environ:
@@ -57,12 +61,12 @@ def main() -> int:
     except PortTaken:
         sys.exit(_describe_taken("PORT", port))
     with ExitStack() as stack:
+        stack.callback(_stop_children)
         _start_services(stack, s3_port)
         token = _prepare()
         os.environ["BIND"] = f"127.0.0.1:{port}"
         server = _start(stack, "gunicorn", "-c", "python:nodus.gunicorn_conf", SERVER_NAME)
         _start(stack, "django", "db_worker", "--no-reload", WORKER_NAME)
-        stack.callback(_ignore_interrupts)  # a second Ctrl-C must not keep anything from stopping
         if not _wait(f"http://localhost:{port}/health", server):
             sys.exit("The server did not start; its log is above.")
         _print_welcome(port, token)
@@ -195,12 +199,15 @@ def _print_welcome(port: int, token: str) -> None:
     )
 
 
-def _ignore_interrupts() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _stop_children() -> None:
+    """Stop what was being started when the signal came, of which nobody took note."""
+    stop_processes(psutil.Process().children(recursive=True))
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """Stop at the first signal; a second one must not keep anything from stopping."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
