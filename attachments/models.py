@@ -269,7 +269,9 @@ class Attachment(models.Model):
     @property
     def disposition(self) -> str:
         """RFC 6266: the user's own filename, shown in place only if that is safe."""
-        as_attachment = not is_inline(self.content_type)
+        return self.spell_disposition(as_attachment=not is_inline(self.content_type))
+
+    def spell_disposition(self, *, as_attachment: bool) -> str:
         return content_disposition_header(as_attachment, self.filename) or "inline"
 
     @property

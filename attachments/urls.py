@@ -6,7 +6,6 @@ from attachments.api.views import AttachmentViewSet
 app_name = "attachments"
 
 urlpatterns = [
-    path("attachments", AttachmentViewSet.as_view({"get": "list"}), name="list"),
     path(
         "attachments/presigned", AttachmentViewSet.as_view({"post": "presigned"}), name="presigned"
     ),
@@ -16,14 +15,15 @@ urlpatterns = [
         name="presigned-batch",
     ),
     path("attachments/confirm", AttachmentViewSet.as_view({"post": "confirm"}), name="confirm"),
-    path(
-        "attachments/<str:attachment_id>",
-        AttachmentViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
-        name="detail",
-    ),
+    path("attachments", AttachmentViewSet.as_view({"get": "list"}), name="list"),
     path(
         "attachments/<str:attachment_id>/download",
         AttachmentViewSet.as_view({"get": "download"}),
         name="download",
+    ),
+    path(
+        "attachments/<str:attachment_id>",
+        AttachmentViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
+        name="detail",
     ),
 ]

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from attachments import storage
+from attachments.api.json_view import JSONViewMixin
 from attachments.errors import StorageUnavailable
 
 CONNECTED, UNAVAILABLE = "connected", "unavailable"
@@ -21,12 +22,14 @@ class HealthSerializer(serializers.Serializer):
     database = serializers.ChoiceField(choices=[CONNECTED, UNAVAILABLE])
 
 
-class HealthView(APIView):
+class HealthView(JSONViewMixin, APIView):
     authentication_classes = ()
     permission_classes = [AllowAny]
     throttle_classes = ()
 
     @extend_schema(
+        operation_id="getHealth",
+        tags=["Health"],
         summary=_("Whether the store and the database answer"),
         responses={
             200: HealthSerializer,

@@ -231,14 +231,33 @@ SIMPLE_JWT = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Nodus",
-    "DESCRIPTION": _("A messenger whose messages carry attachments."),
+    "DESCRIPTION": _(
+        "A messenger whose messages carry attachments. The order of an upload:\n\n"
+        "1. `obtainToken` gives `access`: put it in **Authorize**, under jwtAuth.\n"
+        "2. `presignAttachment` gives a ticket: the form to upload one file with.\n"
+        "3. Post the ticket's `fields`, and the file as the last field `file`, to its `url`, which "
+        "is in the store: `curl -F name=value ... -F file=@cat.png URL`. This page cannot do it.\n"
+        "4. `confirmAttachment` with the ticket's `attachment_id` publishes the file.\n"
+        "5. `getAttachment` gives its `download_url`; `createMessage` shares it.\n\n"
+        "`docs/clients.md` tells what to do on each error."
+    ),
     "VERSION": "1",
+    "TAGS": [{"name": name} for name in ("Tokens", "Attachments", "Conversations", "Health")],
     "SERVE_INCLUDE_SCHEMA": False,
+    # Operations stand in the order in which they are called.
+    "SORT_OPERATIONS": False,
+    "PREPROCESSING_HOOKS": ["attachments.api.openapi.order_operations"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {
+        "deepLinking": True,
+        "displayOperationId": True,
+        "persistAuthorization": True,
+    },
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "AttachmentStatus": "attachments.models.Attachment.Status",
+        "ErrorType": ["validation_error", "client_error", "server_error"],
         "HealthStatus": ["ok", "error"],
         "PartHealth": ["connected", "unavailable"],
     },

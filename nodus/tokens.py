@@ -4,7 +4,11 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    extend_schema,
+    extend_schema_serializer,
+)
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,8 +19,11 @@ from rest_framework_simplejwt.serializers import (
 )
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
+from attachments.api.json_view import JSONViewMixin
 from attachments.api.openapi import describe_errors
 from nodus.authentication import TokenNotValid, get_token_user
+
+_TEXT_CODES = ["blank", "null_characters_not_allowed", "surrogate_characters_not_allowed"]
 
 
 class BearerScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]
@@ -25,6 +32,7 @@ class BearerScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]
     target_class = "nodus.authentication.BearerAuthentication"
 
 
+@extend_schema_serializer(component_name="TokenRefresh")
 class RefreshSerializer(TokenRefreshSerializer):
     refresh = serializers.CharField(write_only=True)
 
@@ -37,26 +45,44 @@ class RefreshSerializer(TokenRefreshSerializer):
         return {"access": str(refresh.access_token)}
 
 
-class TokenView(TokenObtainPairView):
+class TokenView(JSONViewMixin, TokenObtainPairView):
     @extend_schema(
+        operation_id="obtainToken",
+        tags=["Tokens"],
         summary=_("Log in"),
         description=_("A username and a password give an access token and a refresh token."),
+        examples=[
+            OpenApiExample(
+                _("A user of `make run`"),
+                {"username": "alice", "password": "alice-demo"},
+                request_only=True,
+            )
+        ],
         responses={
             200: TokenObtainPairSerializer,
-            **describe_errors(also={400: ("required", "blank"), 401: ("no_active_account",)}),
+            **describe_errors(
+                also={400: _TEXT_CODES, 401: ["no_active_account"]}, has_body=True, is_open=True
+            ),
         },
     )
     def post(self, request: Request, *args: object, **kwargs: object) -> Response:
         return super().post(request, *args, **kwargs)
 
 
-class RefreshView(TokenRefreshView):
+class RefreshView(JSONViewMixin, TokenRefreshView):
     serializer_class = RefreshSerializer
 
     @extend_schema(
+        operation_id="refreshToken",
+        tags=["Tokens"],
         summary=_("Get a fresh access token"),
         description=_("A refresh token gives a fresh access token."),
-        responses={200: RefreshSerializer, **describe_errors(also={400: ("required",)})},
+        responses={
+            200: RefreshSerializer,
+            **describe_errors(
+                also={400: _TEXT_CODES, 401: ["token_not_valid"]}, has_body=True, is_open=True
+            ),
+        },
     )
     def post(self, request: Request, *args: object, **kwargs: object) -> Response:
         return super().post(request, *args, **kwargs)

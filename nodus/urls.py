@@ -19,12 +19,12 @@ def say_not_found(request: HttpRequest, path: str) -> JsonResponse:
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
-    path("health", HealthView.as_view(), name="health"),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/v1/auth/token", TokenView.as_view(), name="token"),
     path("api/v1/auth/token/refresh", RefreshView.as_view(), name="token-refresh"),
     path("api/v1/", include("attachments.urls")),
     path("api/v1/", include("nodus.messaging.urls")),
+    path("health", HealthView.as_view(), name="health"),
     path("api/<path:path>", say_not_found),
 ]

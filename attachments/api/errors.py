@@ -24,6 +24,9 @@ STATUS_CODES: dict[type[errors.AttachmentError], int] = {
     errors.Unavailable: 503,
 }
 RETRY_AFTER_SECONDS = {503: 5, errors.UploadInProgress.code: 2}
+# How SQLSTATE begins where the database is away, full, or wants to be asked again. It is there and
+# works when it cancels a statement that took too long, or does not wait for a lock.
+OUTAGES = ("08", "40", "53", "57P", "58")
 
 
 class DatabaseUnavailable(exceptions.APIException):
@@ -50,7 +53,7 @@ class AttachmentsExceptionHandler(ExceptionHandler):
             return exceptions.ValidationError({exc.attr or "": [exc.detail]}, exc.code)
         if isinstance(exc, errors.AttachmentError):
             return AttachmentAPIError(exc)
-        if isinstance(exc, OperationalError | InterfaceError):
+        if isinstance(exc, OperationalError | InterfaceError) and _is_outage(exc):
             return DatabaseUnavailable()
         converted: Exception = super().convert_known_exceptions(exc)
         return converted
@@ -88,3 +91,8 @@ def exception_handler(exc: Exception, context: ExceptionHandlerContext) -> Respo
 def get_status_code(error: type[errors.AttachmentError]) -> int:
     """The HTTP status of this kind of error."""
     return next(status for kind, status in STATUS_CODES.items() if issubclass(error, kind))
+
+
+def _is_outage(error: Exception) -> bool:
+    state = getattr(error.__cause__, "sqlstate", None)  # none if no server said anything
+    return state is None or state.startswith(OUTAGES)

@@ -45,6 +45,14 @@ class NewestFirstPagination(CursorPagination):
     def get_previous_link(self) -> str | None:
         return self._link(self._page.newer)
 
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        link = {"type": "string", "format": "uri", "nullable": True}
+        return {
+            "type": "object",
+            "required": ["next", "previous", "results"],
+            "properties": {"next": link, "previous": link, "results": schema},
+        }
+
     def _link(self, position: Position | None) -> str | None:
         if position is None:
             return None

@@ -4,12 +4,14 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from attachments.models import Attachment
 from attachments.policy import get_message_model
 from attachments.services import get_download_url
+from attachments.storage import find_link_expiry
 
 MAX_FILES_PER_BATCH = 20  # the contract
 
@@ -41,6 +43,11 @@ class ChecksumField(TextField):
     pass
 
 
+@extend_schema_field(OpenApiTypes.INT64)
+class Int64Field(serializers.IntegerField):
+    """Generated clients take an integer for one of 32 bits if nothing is said."""
+
+
 @extend_schema_field({"type": "object", "additionalProperties": {}})
 class MetadataField(serializers.Field):
     """Any JSON. The rules check that it is an object of at most 8 KiB."""
@@ -58,7 +65,7 @@ class MessageIdField(serializers.Field):
     default_error_messages = {"invalid": _("Not a valid message id.")}
 
     def to_internal_value(self, data: Any) -> Any:
-        is_scalar = isinstance(data, int | str) and not isinstance(data, bool)
+        is_scalar = isinstance(data, int | str) and not isinstance(data, bool) and data != ""
         # Databases refuse null characters and lone surrogates, each with an error of its own.
         if not is_scalar or not str(data).isprintable():
             self.fail("invalid")
@@ -74,10 +81,14 @@ class MessageIdField(serializers.Field):
         return value
 
 
+class UserIdField(serializers.PrimaryKeyRelatedField):
+    """The primary key of the host's user model. For the API's schema alone."""
+
+
 class PresignSerializer(serializers.Serializer):
     filename = FilenameField()
     content_type = TextField()
-    size_bytes = serializers.IntegerField(
+    size_bytes = Int64Field(
         required=False,
         allow_null=True,
         help_text=_("If given, the store accepts exactly that many bytes."),
@@ -113,7 +124,7 @@ class TicketSerializer(serializers.Serializer):
     fields = serializers.DictField(child=serializers.CharField())  # type: ignore[assignment]
     expires_at = serializers.DateTimeField()
     expires_in = serializers.IntegerField(help_text=_("Seconds."))
-    max_size_bytes = serializers.IntegerField()
+    max_size_bytes = Int64Field()
 
 
 class TicketsSerializer(serializers.Serializer):
@@ -121,19 +132,30 @@ class TicketsSerializer(serializers.Serializer):
 
 
 class ErrorInfoSerializer(serializers.Serializer):
-    code = serializers.CharField()
-    detail = serializers.CharField()
+    code = serializers.CharField(read_only=True)
+    detail = serializers.CharField(read_only=True)
 
 
 class AttachmentSerializer(serializers.ModelSerializer):
     # The contract's Attachment, the same in every answer. Not a docstring: the API's schema would
     # show it.
 
-    user_id: Any = serializers.PrimaryKeyRelatedField(source="user", read_only=True)
+    user_id: Any = UserIdField(source="user", read_only=True)
     message_id = MessageIdField(read_only=True, allow_null=True)
+    size_bytes = Int64Field(
+        read_only=True, allow_null=True, help_text=_("Declared until ready, then found.")
+    )
+    metadata = MetadataField(read_only=True)
     checksum_sha256 = serializers.SerializerMethodField()
-    download_url = serializers.SerializerMethodField(
-        help_text=_("Null until ready. It may be signed and expire: read it anew each time.")
+    download_url = serializers.URLField(
+        read_only=True,
+        allow_null=True,
+        help_text=_("Null until ready. It may be signed and expire: read it anew each time."),
+    )
+    download_expires_at = serializers.DateTimeField(
+        read_only=True,
+        allow_null=True,
+        help_text=_("When download_url ends; null if it does not."),
     )
     error = ErrorInfoSerializer(source="error_info", read_only=True, allow_null=True)
 
@@ -152,15 +174,30 @@ class AttachmentSerializer(serializers.ModelSerializer):
             "created_at",
             "confirmed_at",
             "download_url",
+            "download_expires_at",
             "error",
         ]
         read_only_fields = fields
 
+    def to_representation(self, attachment: Any) -> Any:
+        """Sign the link once for both of its fields."""
+        attachment.download_url = get_download_url(attachment)
+        attachment.download_expires_at = find_link_expiry(attachment.download_url or "")
+        return super().to_representation(attachment)
+
+    @extend_schema_field({"type": "string", "format": "byte", "nullable": True})
     def get_checksum_sha256(self, attachment: Attachment) -> str | None:
         return attachment.checksum_sha256 or None
 
-    def get_download_url(self, attachment: Attachment) -> str | None:
-        return get_download_url(attachment)
+
+class DispositionSerializer(serializers.Serializer):
+    """The query parameters of the download."""
+
+    disposition = serializers.ChoiceField(
+        choices=["inline", "attachment"],
+        default="inline",
+        help_text=_("`attachment` makes browsers save the file."),
+    )
 
 
 class AttachmentFilterSerializer(serializers.Serializer):

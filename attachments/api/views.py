@@ -7,28 +7,22 @@ from uuid import UUID
 from django.db import transaction
 from django.http import HttpResponse
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import (
-    OpenApiParameter,
-    OpenApiResponse,
-    extend_schema,
-)
 from rest_framework import viewsets
 from rest_framework.permissions import IsAuthenticated
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from attachments import errors, services
+from attachments.api import operations
 from attachments.api.errors import exception_handler
-from attachments.api.openapi import describe_errors
+from attachments.api.json_view import JSONViewMixin
 from attachments.api.pagination import NewestFirstPagination
-from attachments.api.parsers import BoundedJSONParser
 from attachments.api.serializers import (
     AttachmentFilterSerializer,
     AttachmentSerializer,
     BatchPresignSerializer,
     ConfirmSerializer,
+    DispositionSerializer,
     PresignSerializer,
     TicketSerializer,
     TicketsSerializer,
@@ -38,35 +32,13 @@ from attachments.models import Attachment
 # One of each serves all requests, because without data of their own they keep no state. Making one
 # costs as much as a query.
 _PRESIGN, _BATCH, _CONFIRM = PresignSerializer(), BatchPresignSerializer(), ConfirmSerializer()
+_FILTER, _DISPOSITION = AttachmentFilterSerializer(), DispositionSerializer()
 _TICKET, _ATTACHMENT = TicketSerializer(), AttachmentSerializer()
-
-_MALFORMED = {400: ("required", "invalid", "null"), 413: ("request_too_large",)}
-_METADATA_ERRORS = (
-    errors.InvalidMetadata,
-    errors.NotFound,
-    errors.StorageUnavailable,
-    errors.TooManyAttachments,
-)
-_PRESIGN_ERRORS = (
-    errors.ContentTypeNotAllowed,
-    errors.FileTooLarge,
-    errors.InvalidFilename,
-    errors.InvalidSize,
-    errors.InvalidChecksum,
-    errors.InvalidIdempotencyKey,
-    errors.IdempotencyKeyReused,
-    *_METADATA_ERRORS,
-)
-_IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key",
-    location=OpenApiParameter.HEADER,
-    description=_("The same key with the same body gives the same attachment again."),
-)
 
 
 # No transaction stays open across a call to the store, which is the slow part of a request.
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
-class AttachmentViewSet(viewsets.GenericViewSet):
+class AttachmentViewSet(JSONViewMixin, viewsets.GenericViewSet):
     """Files that clients put straight into the store.
 
     The class sets what the contract fixes, so that the host's REST framework settings cannot
@@ -76,43 +48,21 @@ class AttachmentViewSet(viewsets.GenericViewSet):
     queryset = Attachment.objects.none()
     serializer_class = AttachmentSerializer
     permission_classes = [IsAuthenticated]
-    parser_classes = [BoundedJSONParser]
-    renderer_classes = [JSONRenderer]
     pagination_class = NewestFirstPagination
     filter_backends = ()
 
     def get_exception_handler(self) -> Callable[..., Response | None]:
         return exception_handler
 
-    @extend_schema(
-        summary=_("List the attachments that you may see, newest first"),
-        description=_("Your own, and those of messages that you may read."),
-        parameters=[AttachmentFilterSerializer],
-        responses={
-            200: AttachmentSerializer(many=True),
-            **describe_errors(also={400: ("invalid",), 404: ("not_found",)}),
-        },
-    )
+    @operations.list_all
     def list(self, request: Request) -> Response:
-        query = AttachmentFilterSerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        visible: Any = services.VisibleAttachments(user=request.user, **query.validated_data)
+        # A plain dict: as a form, `message_id=` would be no filter, and give everything.
+        query = _FILTER.run_validation(request.query_params.dict())
+        visible: Any = services.VisibleAttachments(user=request.user, **query)
         page = self.paginate_queryset(visible) or []
         return self.get_paginated_response([_ATTACHMENT.to_representation(row) for row in page])
 
-    @extend_schema(
-        summary=_("Get a form to upload a file with"),
-        description=_(
-            "POST the fields to the url as multipart/form-data, then the file as the last field, "
-            "`file`; then confirm."
-        ),
-        parameters=[_IDEMPOTENCY_KEY],
-        request=PresignSerializer,
-        responses={
-            201: OpenApiResponse(TicketSerializer, _("`Idempotent-Replayed: true` if repeated.")),
-            **describe_errors(*_PRESIGN_ERRORS, also=_MALFORMED),
-        },
-    )
+    @operations.presign
     def presigned(self, request: Request) -> Response:
         ticket = services.presign_upload(
             user=request.user,
@@ -121,16 +71,7 @@ class AttachmentViewSet(viewsets.GenericViewSet):
         )
         return _answer_presigned(_TICKET.to_representation(ticket), [ticket])
 
-    @extend_schema(
-        summary=_("Get forms to upload up to 20 files with"),
-        description=_("All or none; the tickets are in the order of the files."),
-        parameters=[_IDEMPOTENCY_KEY],
-        request=BatchPresignSerializer,
-        responses={
-            201: OpenApiResponse(TicketsSerializer, _("`Idempotent-Replayed: true` if repeated.")),
-            **describe_errors(*_PRESIGN_ERRORS, also=_MALFORMED),
-        },
-    )
+    @operations.presign_batch
     def presigned_batch(self, request: Request) -> Response:
         tickets = services.presign_uploads(
             user=request.user,
@@ -140,64 +81,30 @@ class AttachmentViewSet(viewsets.GenericViewSet):
         body = {"tickets": [_TICKET.to_representation(ticket) for ticket in tickets]}
         return _answer_presigned(body, tickets)
 
-    @extend_schema(
-        summary=_("Confirm an upload: it is verified and published"),
-        description=_("Safe to repeat. Also hangs the attachment on a message."),
-        request=ConfirmSerializer,
-        responses={
-            200: AttachmentSerializer,
-            202: OpenApiResponse(
-                AttachmentSerializer, _("A worker verifies it: look or confirm again.")
-            ),
-            **describe_errors(
-                errors.NotUploaded,
-                errors.UploadInProgress,
-                errors.AlreadyLinked,
-                errors.UploadExpired,
-                errors.ContentMismatch,
-                errors.SizeMismatch,
-                errors.ChecksumMismatch,
-                errors.ObjectMissing,
-                *_METADATA_ERRORS,
-                also=_MALFORMED,
-            ),
-        },
-    )
+    @operations.confirm
     def confirm(self, request: Request) -> Response:
         fields = _CONFIRM.run_validation(request.data)
         attachment = services.confirm_upload(user=request.user, **fields)
         status = 200 if attachment.is_ready else 202
         return Response(_ATTACHMENT.to_representation(attachment), status=status)
 
-    @extend_schema(
-        summary=_("Look at an attachment"),
-        description=_("Your own, or of a message that you may read."),
-        responses={200: AttachmentSerializer, **describe_errors(errors.NotFound)},
-    )
+    @operations.retrieve
     def retrieve(self, request: Request, attachment_id: str) -> Response:
         attachment = self._get_attachment(attachment_id)
         return Response(_ATTACHMENT.to_representation(attachment))
 
-    @extend_schema(
-        summary=_("Delete an attachment and its file"),
-        description=_("Its uploader and staff may do this."),
-        responses={204: None, **describe_errors(errors.NotFound, errors.NotYours, errors.InUse)},
-    )
+    @operations.destroy
     def destroy(self, request: Request, attachment_id: str) -> Response:
         services.delete_attachment(attachment_id=_parse_id(attachment_id), user=request.user)
         return Response(status=204)
 
-    @extend_schema(
-        summary=_("Go to the file: a stable address for <img src>"),
-        description=_("The link may expire; this address does not."),
-        responses={
-            302: OpenApiResponse(None, _("Redirects to a link that works now.")),
-            **describe_errors(errors.NotFound, errors.AttachmentNotReady),
-        },
-    )
+    @operations.download
     def download(self, request: Request, attachment_id: str) -> HttpResponse:
+        query = _DISPOSITION.run_validation(request.query_params.dict())
         attachment = self._get_attachment(attachment_id)
-        url = services.get_download_url(attachment)
+        url = services.get_download_url(
+            attachment, as_attachment=query["disposition"] == "attachment"
+        )
         if url is None:
             raise errors.AttachmentNotReady(status=attachment.get_status_display())
         return HttpResponse(status=302, headers={"Location": url, "Cache-Control": "no-store"})

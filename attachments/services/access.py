@@ -25,15 +25,23 @@ def get_attachment(*, attachment_id: UUID, user: User) -> Attachment:
     return visible
 
 
-def get_download_url(attachment: Attachment) -> str | None:
-    """A link that works now, or None until the attachment is ready. Does not call the store."""
+def get_download_url(attachment: Attachment, *, as_attachment: bool = False) -> str | None:
+    """A link that works now, or None until the attachment is ready. Does not call the store.
+
+    ``as_attachment`` makes browsers save the file, by a signed link past the CDN: no other address
+    can say so.
+    """
     if not attachment.is_ready:
         return None
-    if conf.cdn_url:
+    if not as_attachment and conf.cdn_url:
         return f"{conf.cdn_url}/{quote(attachment.key)}"
-    if conf.public_read:
+    if not as_attachment and conf.public_read:
         return storage.get_public_url(attachment.key)
-    return storage.sign_download(key=attachment.key, expires_in=conf.download_expires_in)
+    return storage.sign_download(
+        key=attachment.key,
+        expires_in=conf.download_expires_in,
+        disposition=attachment.spell_disposition(as_attachment=True) if as_attachment else "",
+    )
 
 
 def delete_attachment(*, attachment_id: UUID, user: User) -> None:

@@ -118,7 +118,7 @@ def _make_attachment(
         filename=clean_filename(filename),
         content_type=_clean_content_type(content_type),
         size_bytes=_clean_size(size_bytes),
-        checksum_sha256=clean_checksum(checksum_sha256) if checksum_sha256 else "",
+        checksum_sha256="" if checksum_sha256 is None else clean_checksum(checksum_sha256),
         message_id=message_id,
         metadata=clean_metadata({} if metadata is None else metadata),
         expires_at=timezone.now() + conf.upload_expires_in,

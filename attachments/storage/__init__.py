@@ -38,6 +38,7 @@ from attachments.storage.objects import (
     sign_upload,
 )
 from attachments.storage.policies import build_policies
+from attachments.storage.steady_links import find_link_expiry
 
 __all__ = [
     "MAX_DELETE",
@@ -61,6 +62,7 @@ __all__ = [
     "delete_objects",
     "ensure_bucket",
     "find_checksum",
+    "find_link_expiry",
     "get_attachments_storage",
     "get_bucket",
     "get_public_url",

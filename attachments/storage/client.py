@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError
 from attachments.conf import conf
 from attachments.errors import StorageUnavailable
 from attachments.rules.keys import hide_nonce
+from attachments.storage.steady_links import choose_signer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -118,6 +119,8 @@ def _open_client(backend: Any, **overrides: Any) -> "S3Client":
         backend = _reopen_backend(**overrides)
     client: S3Client = backend.connection.meta.client
     client.meta.events.register_first("needs-retry.s3.HeadBucket", _end_redirects)
+    if client.meta.config.signature_version is not botocore.UNSIGNED:
+        client.meta.events.register_first("choose-signer.s3.GetObject", choose_signer)
     return client
 
 

@@ -5,7 +5,7 @@ from django.db.models import BigIntegerField
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
-from attachments.api.serializers import AttachmentSerializer
+from attachments.api.serializers import AttachmentSerializer, Int64Field, UserIdField
 from nodus.messaging.models import Conversation, Message
 
 MAX_TEXT_LENGTH = 10_000
@@ -14,6 +14,7 @@ MAX_ATTACHMENTS = 100
 
 
 class ConversationSerializer(serializers.ModelSerializer):
+    id = Int64Field(read_only=True)
     participants = serializers.ListField(
         child=serializers.IntegerField(max_value=BigIntegerField.MAX_BIGINT),  # SQLite's limit
         max_length=MAX_PARTICIPANTS,
@@ -41,6 +42,9 @@ class ConversationSerializer(serializers.ModelSerializer):
 
 
 class MessageSerializer(serializers.ModelSerializer):
+    id = Int64Field(read_only=True)
+    conversation_id = Int64Field(read_only=True)
+    author_id = UserIdField(source="author", read_only=True)
     text = serializers.CharField(allow_blank=True, max_length=MAX_TEXT_LENGTH)
     attachment_ids = serializers.ListField(
         child=serializers.UUIDField(), required=False, write_only=True, max_length=MAX_ATTACHMENTS
@@ -58,4 +62,4 @@ class MessageSerializer(serializers.ModelSerializer):
             "attachments",
             "attachment_ids",
         ]
-        read_only_fields = ["conversation_id", "author_id", "created_at"]
+        read_only_fields = ["created_at"]
