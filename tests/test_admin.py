@@ -648,6 +648,30 @@ def test_links_as_csv(admin, user, django_user_model):
     ]
 
 
+@pytest.mark.parametrize(
+    ("filename", "cell"),
+    [
+        ("a;b.png", "a;b.png"),
+        ("a;=HYPERLINK(1)", "a;'=HYPERLINK(1)"),
+        ('a; "=HYPERLINK(1)', """a;' "=HYPERLINK(1)"""),
+        ("a;;+1;-2;@b", "a;;'+1;'-2;'@b"),
+        (" =1", "' =1"),
+        ("＝1", "'＝1"),
+        ("a-b=c@d+e", "a-b=c@d+e"),
+    ],
+)
+def test_no_cell_of_the_csv_is_a_formula_wherever_cells_end(admin, user, filename, cell):
+    """Excel ends cells at semicolons where the comma is the decimal sign."""
+    (row,) = make_rows(user, filename=filename)
+
+    answer = choose(admin, "download_links", [row])
+
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    assert [found[1] for found in csv.reader(io.StringIO(text))] == ["filename", cell]
+    for found in csv.reader(io.StringIO(text), delimiter=";"):
+        assert not any(part.strip("\"' ").startswith(tuple("=+-@")) and part[0] != "'" for part in found)
+
+
 # Purging
 
 

@@ -1,6 +1,7 @@
 """What staff do with the attachments that they chose in the list."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -108,20 +109,23 @@ class _Echo:
 
 
 def _write_csv(rows: QuerySet[Attachment]) -> Iterator[str]:
-    write = csv.writer(_Echo()).writerow
+    write = csv.writer(_Echo(), quoting=csv.QUOTE_NONNUMERIC).writerow
     yield "\ufeff"  # without it, Excel reads UTF-8 as the local code page
     yield write(["id", "filename", "size_bytes", "content_type", "owner", "link"])
     for row in rows.select_related("user").iterator(CHUNK_ROWS):
         link = services.get_download_url(row) or ""
         cells = [row.filename, row.size_bytes, row.content_type, row.user.get_username(), link]
-        yield write([row.pk, *_defuse(cells)])
+        yield write([str(row.pk), *map(_defuse, cells)])
 
 
-def _defuse(cells: Iterable[Any]) -> Iterator[Any]:
+# Where a spreadsheet begins a cell: at the start, and after what some countries' Excel and
+# LibreOffice take for the end of a cell, also inside of quotes that do not begin a cell for them.
+_FORMULA = re.compile(r"""(^|[;\t\r\n])(?=["'\s]*[=+\-@＝＋－＠]|[\t\r\n])""")
+
+
+def _defuse(cell: Any) -> Any:
     """A spreadsheet would run such cells as formulas: https://owasp.org/www-community/attacks/CSV_Injection"""
-    for cell in cells:
-        is_formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-        yield f"'{cell}" if is_formula else cell
+    return _FORMULA.sub(r"\1'", cell) if isinstance(cell, str) else cell
 
 
 @admin.action(permissions=["retry"], description=gettext_lazy("Try again now"))

@@ -227,7 +227,7 @@ class Cors(BucketPart):
                 "AllowedOrigins": list(conf.cors_allowed_origins),
                 "AllowedMethods": ["GET", "HEAD", "POST"],
                 "AllowedHeaders": ["*"],
-                "ExposeHeaders": ["ETag"],
+                "ExposeHeaders": ["ETag", "Location"],
                 "MaxAgeSeconds": 3600,
             }
         ]
