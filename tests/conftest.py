@@ -224,12 +224,13 @@ def post_file() -> Callable[..., requests.Response]:
 
 @pytest.fixture
 def api():
-    """Make clients of the API, signed in by a bearer token."""
-    from rest_framework.test import APIClient
+    """Make clients of the API, signed in by a bearer token. They check that errors are described."""
     from rest_framework_simplejwt.tokens import AccessToken
 
-    def make(user: Any = None) -> APIClient:
-        client = APIClient()
+    from tests.described import CheckedClient
+
+    def make(user: Any = None) -> CheckedClient:
+        client = CheckedClient()
         if user is not None:
             client.credentials(HTTP_AUTHORIZATION=f"Bearer {AccessToken.for_user(user)}")
         return client
