@@ -669,7 +669,9 @@ def test_no_cell_of_the_csv_is_a_formula_wherever_cells_end(admin, user, filenam
     text = b"".join(answer.streaming_content).decode("utf-8-sig")
     assert [found[1] for found in csv.reader(io.StringIO(text))] == ["filename", cell]
     for found in csv.reader(io.StringIO(text), delimiter=";"):
-        assert not any(part.strip("\"' ").startswith(tuple("=+-@")) and part[0] != "'" for part in found)
+        assert not any(
+            part.strip("\"' ").startswith(tuple("=+-@")) and part[0] != "'" for part in found
+        )
 
 
 # Purging

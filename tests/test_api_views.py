@@ -7,13 +7,21 @@ import time
 from datetime import timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 import requests
+from django.db import connection
+from django.db.utils import DatabaseErrorWrapper
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from gunicorn.config import Config
+from gunicorn.http.parser import RequestParser
 
+from attachments import services
 from attachments.models import Attachment
 from attachments.services import pending
+from attachments.storage import find_link_expiry
+from tests.databases import get_database_url
 
 pytestmark = pytest.mark.django_db
 
@@ -101,6 +109,7 @@ def test_confirm_and_detail(client, user, uploaded, samples, settings):
         "created_at": attachment["created_at"],
         "confirmed_at": attachment["confirmed_at"],
         "download_url": f"{options['endpoint_url']}/{options['bucket_name']}/{key}",
+        "download_expires_at": None,
         "error": None,
     }
     assert parse_datetime(attachment["created_at"]) < parse_datetime(attachment["confirmed_at"])
@@ -127,6 +136,47 @@ def test_download(client, ready):
     assert response.status_code == 302
     assert response["Location"] == ready["download_url"]
     assert response["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("accept", ["image/*", "text/html", "application/xml", "rubbish", "*/*"])
+def test_a_download_takes_any_accept(client, ready, accept):
+    response = client.get(f"{BASE}/{ready['id']}/download", headers={"Accept": accept})
+
+    assert (response.status_code, response["Location"]) == (302, ready["download_url"])
+
+
+@pytest.mark.parametrize("public_read", [True, False])
+def test_a_download_can_be_forced_past_the_cdn(client, ready, settings, samples, public_read):
+    settings.ATTACHMENTS = {
+        **settings.ATTACHMENTS,
+        "CDN_URL": "https://cdn.example.com",
+        "PUBLIC_READ": public_read,
+    }
+
+    shown = client.get(f"{BASE}/{ready['id']}/download", {"disposition": "inline"})
+    forced = client.get(f"{BASE}/{ready['id']}/download", {"disposition": "attachment"})
+
+    assert shown["Location"].startswith("https://cdn.example.com/")
+    file = requests.get(forced["Location"], timeout=10)
+    assert file.content == samples["image/png"]
+    assert file.headers["Content-Disposition"] == 'attachment; filename="a.png"'
+
+
+@pytest.mark.parametrize("disposition", ["", "nonsense", "\0"])
+def test_another_disposition_is_refused(client, ready, disposition):
+    response = client.get(f"{BASE}/{ready['id']}/download", {"disposition": disposition})
+
+    assert get_error(response) == (400, "invalid_choice", "disposition")
+
+
+def test_a_private_link_says_when_it_ends(client, ready, settings):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "PUBLIC_READ": False}
+
+    attachment = client.get(f"{BASE}/{ready['id']}").json()
+
+    expires_at = parse_datetime(attachment["download_expires_at"])
+    assert expires_at == find_link_expiry(attachment["download_url"])
+    assert timedelta(seconds=299) < expires_at - timezone.now() <= timedelta(seconds=600)
 
 
 def test_head_and_ranges_break_nothing(client, ready):
@@ -201,7 +251,15 @@ def test_list_refuses_a_cursor_that_it_did_not_give(client, cursor):
 
 
 @pytest.mark.parametrize(
-    "query", [{"status": "nonsense"}, {"message_id": "x"}, {"message_id": 2**80}]
+    "query",
+    [
+        {"status": "nonsense"},
+        {"status": ""},
+        {"message_id": "x"},
+        {"message_id": 2**80},
+        {"message_id": ""},
+        {"message_id": "\0"},
+    ],
 )
 def test_list_refuses_nonsense(client, query):
     response = client.get(BASE, query)
@@ -261,6 +319,8 @@ def test_an_idempotency_key_reused(client):
         ({"metadata": {"a": "\0"}}, "invalid_metadata", "metadata"),
         ({"metadata": {"a": "x" * 9000}}, "invalid_metadata", "metadata"),
         ({"checksum_sha256": "zz"}, "invalid_checksum", "checksum_sha256"),
+        ({"checksum_sha256": ""}, "invalid_checksum", "checksum_sha256"),
+        ({"message_id": ""}, "invalid", "message_id"),
         ({"message_id": "x"}, "invalid", "message_id"),
         ({"message_id": True}, "invalid", "message_id"),
         ({"message_id": 1.5}, "invalid", "message_id"),
@@ -314,6 +374,59 @@ def test_rubbish_is_refused(client, body, status, code):
     response = client.post(f"{BASE}/presigned", body, content_type="application/json")
 
     assert get_error(response)[:2] == (status, code)
+
+
+@pytest.mark.parametrize("max_memory_size", [100, None])
+@pytest.mark.parametrize("is_chunked", [True, False])
+@pytest.mark.parametrize(
+    ("path", "limit"), [("presigned", 64 * 1024), ("presigned/batch", 256 * 1024)]
+)
+def test_bodies_have_limits_of_their_own(
+    client, settings, path, limit, is_chunked, max_memory_size
+):
+    """Whatever Django's own limit is, and whether a length was declared or not."""
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = max_memory_size
+    headers = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"} if is_chunked else {}
+    body = json.dumps({"files": [PNG]} if "batch" in path else PNG).encode()
+
+    def post(size):
+        content = body + b" " * (size - len(body))
+        return client.generic("POST", f"{BASE}/{path}", content, "application/json", **headers)
+
+    assert post(limit).status_code == 201
+    for size in (limit + 1, 3_000_000):
+        assert get_error(post(size)) == (413, "request_too_large", None)
+
+
+@pytest.mark.parametrize(
+    ("received", "status"),
+    [
+        (b"2d\r\n%b\r\n0\r\n\r\n", 201),
+        (b"2d\r\n%b\r\nrubbish\r\n\r\n", 400),
+        (b"2d\r\n%b", 400),
+    ],
+)
+def test_chunks_as_gunicorn_reads_them(client, received, status):
+    head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b'{"filename":"a","content_type":"image/png"}  '
+    request = next(RequestParser(Config(), iter([head + received % body]), ("::1", 1)))
+    environ = {"wsgi.input": request.body, "CONTENT_LENGTH": ""}
+
+    response = client.generic(
+        "POST", f"{BASE}/presigned", b"-", "application/json",
+        HTTP_TRANSFER_ENCODING="chunked", **environ,
+    )  # fmt: skip
+
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize("content_type", ["APPLICATION/JSON; charset=UTF-8", "application/json"])
+def test_json_is_read_however_it_is_called(client, content_type):
+    body = b"\xef\xbb\xbf" + json.dumps(PNG).encode()  # a byte order mark, as of PowerShell
+
+    response = client.generic("POST", f"{BASE}/presigned", body, content_type)
+
+    assert response.status_code == 201
 
 
 def test_a_form_is_no_json(client):
@@ -455,6 +568,32 @@ def test_a_foreign_message(client, other_user, message_of):
 
 def test_a_method_that_is_not_there(client):
     assert get_error(client.put(BASE))[:2] == (405, "method_not_allowed")
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("statements", "status", "code"),
+    [
+        (["SET statement_timeout = 1", "SELECT pg_sleep(5)"], 500, "error"),
+        (["SELECT pg_terminate_backend(pg_backend_pid())"], 503, "database_unavailable"),
+    ],
+)
+def test_a_database_that_cancels_a_statement_is_there(
+    client, monkeypatch, caplog, statements, status, code
+):
+    def fail(**kwargs):
+        with wrap_errors, psycopg.connect(get_database_url(), autocommit=True) as other:
+            for statement in statements:
+                other.execute(statement)
+
+    wrap_errors = DatabaseErrorWrapper(connection)
+    monkeypatch.setattr(services, "get_attachment", fail)
+    client.raise_request_exception = False
+
+    response = client.get(f"{BASE}/{NO_ID}")
+
+    assert get_error(response)[:2] == (status, code)
+    assert caplog.records
 
 
 # Speed: what one call costs

@@ -5,7 +5,7 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -318,6 +318,21 @@ def test_a_signed_download_reads_the_object(ready_store):
     url = storage.sign_download(key="attachments/1/a.png", expires_in=MINUTE)
 
     assert requests.get(url, timeout=10).content == b"hello"
+
+
+def test_a_signed_link_stays_the_same_for_half_its_life(ready_store, monkeypatch):
+    start = 1_800_000_000  # a whole number of minutes
+
+    def sign_at(seconds):
+        monkeypatch.setattr("time.time", lambda: start + seconds)
+        return storage.sign_download(key="attachments/1", expires_in=MINUTE)
+
+    first = sign_at(0)
+    assert sign_at(29.9) == first
+    assert sign_at(30) == sign_at(59) != first
+    assert storage.find_link_expiry(first) == datetime.fromtimestamp(start + 60, UTC)
+    assert storage.find_link_expiry(sign_at(59)) == datetime.fromtimestamp(start + 90, UTC)
+    assert storage.find_link_expiry(storage.get_public_url("attachments/1")) is None
 
 
 def test_a_public_url_reads_the_object(ready_store):

@@ -29,10 +29,9 @@ class AnyAccept(DefaultContentNegotiation):
 
 
 class JSONViewMixin:
-    """Before a view of REST framework. It also reads bodies that come in chunks, without a length.
-
-    Browsers' streams, Cloudflare and other proxies send such bodies.
-    """
+    # Before a view of REST framework. It also reads bodies that come in chunks, without a length,
+    # as browsers' streams, Cloudflare and other proxies send them. Not a docstring: the API's
+    # schema would show it.
 
     parser_classes = [BoundedJSONParser]
     renderer_classes = [JSONRenderer]

@@ -42,7 +42,8 @@ class BoundedJSONParser(BaseParser):
             size = min(size, len(stream))
         try:
             body = stream.read(size)
-        except OSError as error:  # the client is gone, or its chunks are none
+        # The client is gone, or its chunks are none: each server has errors of its own for that.
+        except Exception as error:
             raise exceptions.ParseError(_("The body cannot be read.")) from error
         if len(body) > self.max_body_bytes:
             raise RequestTooLarge

@@ -25,7 +25,6 @@ from attachments.api.serializers import (
     DispositionSerializer,
     PresignSerializer,
     TicketSerializer,
-    TicketsSerializer,
 )
 from attachments.models import Attachment
 
