@@ -53,7 +53,7 @@ class TokenView(JSONViewMixin, TokenObtainPairView):
         description=_("A username and a password give an access token and a refresh token."),
         examples=[
             OpenApiExample(
-                _("A user of `make run`"),
+                _("A user of `make run`"),  # type: ignore[arg-type]
                 {"username": "alice", "password": "alice-demo"},
                 request_only=True,
             )

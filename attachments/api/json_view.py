@@ -33,9 +33,9 @@ class JSONViewMixin:
     # as browsers' streams, Cloudflare and other proxies send them. Not a docstring: the API's
     # schema would show it.
 
-    parser_classes = [BoundedJSONParser]
-    renderer_classes = [JSONRenderer]
-    content_negotiation_class = AnyAccept
+    parser_classes: Any = [BoundedJSONParser]
+    renderer_classes: Any = [JSONRenderer]
+    content_negotiation_class: Any = AnyAccept
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         initialized: Request = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]

@@ -57,7 +57,13 @@ presign = extend_schema(
     ),
     parameters=[_IDEMPOTENCY_KEY],
     request=PresignSerializer,
-    examples=[OpenApiExample(_("An image"), _FILE, request_only=True)],
+    examples=[
+        OpenApiExample(
+            _("An image"),  # type: ignore[arg-type]
+            _FILE,
+            request_only=True,
+        )
+    ],
     responses={
         201: OpenApiResponse(TicketSerializer, _("`Idempotent-Replayed: true` if repeated.")),
         **describe_errors(*_PRESIGN_ERRORS, also={400: ["max_string_length"]}, has_body=True),
@@ -72,7 +78,7 @@ presign_batch = extend_schema(
     request=BatchPresignSerializer,
     examples=[
         OpenApiExample(
-            _("Two files"),
+            _("Two files"),  # type: ignore[arg-type]
             {"files": [_FILE, {"filename": "cat.pdf", "content_type": "application/pdf"}]},
             request_only=True,
         )
@@ -94,7 +100,7 @@ confirm = extend_schema(
     request=ConfirmSerializer,
     examples=[
         OpenApiExample(
-            _("The ticket's attachment"),
+            _("The ticket's attachment"),  # type: ignore[arg-type]
             {"attachment_id": "00000000-0000-7000-8000-000000000000"},
             description=_("Put in the `attachment_id` of the ticket."),
             request_only=True,

@@ -26,7 +26,12 @@ class ConversationsView(JSONViewMixin, generics.GenericAPIView):
         operation_id="createConversation",
         tags=_TAGS,
         summary=_("Start a conversation; you always take part"),
-        examples=[OpenApiExample(_("With nobody else yet"), {"participants": []})],
+        examples=[
+            OpenApiExample(
+                _("With nobody else yet"),  # type: ignore[arg-type]
+                {"participants": []},
+            )
+        ],
         responses={
             201: ConversationSerializer,
             **describe_errors(
@@ -66,7 +71,13 @@ class MessagesView(JSONViewMixin, generics.GenericAPIView):
         tags=_TAGS,
         summary=_("Write a message with your attachments"),
         parameters=[_ID],
-        examples=[OpenApiExample(_("A text alone"), {"text": "Hello"}, request_only=True)],
+        examples=[
+            OpenApiExample(
+                _("A text alone"),  # type: ignore[arg-type]
+                {"text": "Hello"},
+                request_only=True,
+            )
+        ],
         responses={
             201: MessageSerializer,
             **describe_errors(
