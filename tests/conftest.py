@@ -23,27 +23,36 @@ from tests import stores
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers before pytest-django reads the settings, which name them.
 
-    Each worker of pytest-xdist has servers of its own. The process that hands out the tests needs
-    none.
+    The workers of pytest-xdist find them in their environment; each has a database and a bucket of
+    its own there.
     """
-    worker = getattr(config, "workerinput", {}).get("workerid", "")
-    if config.getoption("numprocesses", None) and not worker:
-        return
+    os.environ.setdefault("S3_BUCKET", "test-attachments")
+    if worker := getattr(config, "workerinput", {}).get("workerid"):
+        os.environ["S3_BUCKET"] = stores.name_bucket(worker.zfill(8))
+    else:
+        _start_servers(config)
+    if worker or not config.getoption("numprocesses", None):
+        _set_up_django()
+
+
+def _start_servers(config: pytest.Config) -> None:
     directory = config.stash[_directory] = tempfile.TemporaryDirectory(prefix="nodus-")
     root = Path(directory.name)
     root.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root
-    bucket = os.environ["S3_BUCKET"] = os.environ.get("S3_BUCKET", "test-attachments") + worker
     root_key = make_up_key("root")
-    variables, services = start_missing_services(
+    bucket = os.environ["S3_BUCKET"]
+    variables, config.stash[_services] = start_missing_services(
         data_dir=root,
-        buckets=[bucket, bucket + stores.SUFFIX_PATTERN],
+        buckets=[bucket + stores.SUFFIX_PATTERN * depth for depth in range(3)],
         root=root_key,
         is_durable=False,
     )
-    config.stash[_services] = services
     if "S3_ENDPOINT_URL" in variables:
         variables |= stores.name_root_key(root_key)
     os.environ.update(variables)
+
+
+def _set_up_django() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nodus.settings")
     django.setup()
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fast one

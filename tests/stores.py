@@ -19,8 +19,9 @@ from moto.server import ThreadedMotoServer
 from attachments.storage.policies import VARIABLES, Key
 from nodus.dev.embedded import EmbeddedS3, find_free_ports
 
-# Buckets that a test makes for itself have the name of the suite's and nine characters more: the
-# keys are for those too, and `?` lets the pattern match a bucket's name and nothing in a bucket.
+# A worker's bucket has the name of the suite's and nine characters more, and so has what a test
+# makes for itself: the keys are for those too. `?` lets the pattern match a bucket's name and
+# nothing in a bucket.
 SUFFIX_PATTERN = "-????????"
 
 
