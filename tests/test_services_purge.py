@@ -372,16 +372,18 @@ def test_a_purge_ends_and_says_so_though_the_store_refuses_for_ever(
 def test_a_purge_does_not_wait_for_a_locked_row(user, aged):
     """It would time out if it did."""
     held, _free = aged(user, 8 * DAY), aged(user, 8 * DAY)
+    database = connection.ops.quote_name(connection.settings_dict["NAME"])
+    alter_sessions = f"ALTER ROLE CURRENT_USER IN DATABASE {database}"
 
     with connection.cursor() as cursor:
-        cursor.execute("ALTER ROLE CURRENT_USER SET lock_timeout = '3s'")
+        cursor.execute(f"{alter_sessions} SET lock_timeout = '3s'")
     try:
         with transaction.atomic():
             Attachment.objects.select_for_update().get(pk=held.pk)
             assert in_thread(services.purge_attachments).orphans == 1
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("ALTER ROLE CURRENT_USER RESET lock_timeout")
+            cursor.execute(f"{alter_sessions} RESET lock_timeout")
     assert list_rows() == {held.pk}
 
 
