@@ -60,6 +60,11 @@ def _set_up_django() -> None:
     """Set up Django, and let what each test does be fast."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nodus.settings")
     django.setup()
+    from django.test import TransactionTestCase
+
+    from tests.databases import empty_tables
+
+    TransactionTestCase._fixture_teardown = empty_tables
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # Each boto3 session reads botocore's description of S3 anew, in 0.1 s: let them share it.
     botocore.session.create_loader = functools.cache(botocore.session.create_loader)
