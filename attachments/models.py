@@ -18,7 +18,7 @@ from attachments.errors import make_rejection
 from attachments.policy import User, get_access_policy
 from attachments.row_sql import PlainSqlModel
 from attachments.rules.content_types import get_extensions, is_inline
-from attachments.rules.filenames import make_safe_name
+from attachments.rules.filenames import make_safe_name, make_served_name
 from attachments.rules.keys import hide_nonce
 from attachments.storage import ServedHeaders, get_attachments_storage
 
@@ -235,10 +235,15 @@ class Attachment(PlainSqlModel):
         return f"attachments/{self.pk}/{secrets.token_hex(16)}/{safe_name}"
 
     @property
+    def served_name(self) -> str:
+        """The user's own filename, with an extension of the verified type."""
+        return make_served_name(self.filename, extensions=get_extensions(self.content_type))
+
+    @property
     def disposition(self) -> str:
-        """RFC 6266: the user's own filename, shown in place only if that is safe."""
+        """RFC 6266: how it is called, and shown in place only if that is safe."""
         as_attachment = not is_inline(self.content_type)
-        return content_disposition_header(as_attachment, self.filename) or "inline"
+        return content_disposition_header(as_attachment, self.served_name) or "inline"
 
     @property
     def headers(self) -> ServedHeaders:

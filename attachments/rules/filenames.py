@@ -21,6 +21,8 @@ _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE
 )
 
+_EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,9}", re.IGNORECASE | re.ASCII)
+
 
 def clean_filename(value: str) -> str:
     """Give the name in NFC without outer spaces, or raise ``InvalidFilename``.
@@ -50,13 +52,23 @@ def clean_filename(value: str) -> str:
 def make_safe_name(filename: str, *, extensions: tuple[str, ...]) -> str:
     """Spell a cleaned filename in ASCII for a key, ending in one of the type's extensions.
 
-    The name keeps its own extension if that is one of the type's; otherwise it gets the first of
-    them. So a program that guesses the type by the extension finds the verified one.
+    For a type of which any extension will do, it has none.
     """
-    path = PurePosixPath(filename)
-    suffix = path.suffix.lower()
-    if suffix not in extensions:
-        suffix = extensions[0] if extensions else ""
+    path = PurePosixPath(make_served_name(filename, extensions=extensions))
+    suffix = path.suffix.lower() if extensions else ""
     ascii_stem = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_stem).strip("-_")
     return (stem[: MAX_SAFE_NAME_LENGTH - len(suffix)] or "file") + suffix
+
+
+def make_served_name(filename: str, *, extensions: tuple[str, ...]) -> str:
+    """Give the user's name of a file with an extension of its verified type, the best one first.
+
+    So a program that goes by the extension finds what was verified: ``report.hta`` is served as
+    ``report.pdf``. What does not look like an extension, as in "Draft 1.2", stays and gets one.
+    """
+    path = PurePosixPath(filename)
+    if not extensions or path.suffix.lower() in extensions:
+        return filename
+    stem = path.stem if _EXTENSION.fullmatch(path.suffix) else filename
+    return stem[: MAX_FILENAME_LENGTH - len(extensions[0])] + extensions[0]

@@ -34,6 +34,7 @@ from attachments.storage.objects import (
     list_objects,
     put_object,
     read_object,
+    read_range,
     sign_download,
     sign_upload,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "put_object",
     "read_checksum",
     "read_object",
+    "read_range",
     "setup_bucket",
     "sign_download",
     "sign_upload",

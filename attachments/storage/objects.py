@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import quote
 
-from attachments.rules.content_types import HEAD_BYTES
+from attachments.rules.signatures import HEAD_BYTES
 from attachments.storage.client import (
     get_bucket,
     get_client,
@@ -33,8 +33,8 @@ class ObjectNotFound(Exception):
     """The store answered that there is no object at this key."""
 
 
-class ObjectIsEmpty(Exception):
-    """No range of it can be had: it has no bytes."""
+class RangeIsEmpty(Exception):
+    """The object has no bytes there, or none at all."""
 
 
 class ObjectChanged(Exception):
@@ -139,19 +139,36 @@ def _get_public_base(client: Any, bucket: str) -> str:
 
 def inspect_object(key: str) -> ObjectFacts:
     """Read size, ETag and first bytes in one ranged GET; raise ``ObjectNotFound``."""
-    expected = {"NoSuchKey": ObjectNotFound, "InvalidRange": ObjectIsEmpty}
     try:
-        with translate_errors(expected):
-            answer = get_client().get_object(
-                Bucket=get_bucket(), Key=key, Range=f"bytes=0-{HEAD_BYTES - 1}"
-            )
+        with translate_errors(_RANGE_ERRORS):
+            answer = _get_range(key, start=0)
             with closing(answer["Body"]) as body:
                 head = body.read(HEAD_BYTES)
             # A store that ignores ranges answers with the whole object, and its length.
             total = answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]
             return ObjectFacts(size_bytes=int(total), etag=answer["ETag"], head=head)
-    except ObjectIsEmpty:
+    except RangeIsEmpty:
         return ObjectFacts(size_bytes=0, etag="", head=b"")
+
+
+def read_range(key: str, *, start: int) -> bytes:
+    """Up to 16 KiB from ``start`` on; none beyond the end. Raises ``ObjectNotFound``."""
+    try:
+        with translate_errors(_RANGE_ERRORS):
+            answer = _get_range(key, start=start)
+            with closing(answer["Body"]) as body:
+                # A store that ignores ranges answers with the whole object.
+                return body.read(HEAD_BYTES) if "ContentRange" in answer else b""
+    except RangeIsEmpty:
+        return b""
+
+
+_RANGE_ERRORS = {"NoSuchKey": ObjectNotFound, "InvalidRange": RangeIsEmpty}
+
+
+def _get_range(key: str, *, start: int) -> Any:
+    last = start + HEAD_BYTES - 1
+    return get_client().get_object(Bucket=get_bucket(), Key=key, Range=f"bytes={start}-{last}")
 
 
 def read_object(key: str, *, etag: str | None = None) -> Iterator[bytes]:
