@@ -1,248 +1,22 @@
-"""The one table of content types: their other names, bytes, extensions, and who may show them.
+"""What is known of a content type, and whether the bytes of a file are of it.
 
-docs/decisions/0017-file-types.md says why it is our own, and what puremagic does beside it.
+``file_types`` is the table. Types that say themselves what they are made of, and those that
+puremagic knows, need no row in it.
 """
 
+import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import cache
 from mimetypes import MimeTypes
 
 import puremagic
 
-from attachments.rules.signatures import (
-    HEAD_BYTES,
-    documents,
-    images,
-    iso_media,
-    matroska,
-    mpeg_audio,
-    ogg,
-    texts,
-)
+from attachments.rules.file_types import TYPES, FileType
+from attachments.rules.signatures import HEAD_BYTES, texts
 
 MAX_LOOKS = 4
 # What any signature needs of the bytes that decide.
 ENOUGH_BYTES = 4096
-
-
-def _skip_nothing(data: bytes) -> int:
-    return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileType:
-    """What is known of a content type."""
-
-    matches: Callable[[bytes], bool]
-    """Whether these bytes, the first or those that ``skip`` leads to, are of the type."""
-    extensions: tuple[str, ...] = ()
-    """The best first; none if any will do."""
-    aliases: tuple[str, ...] = ()
-    """What clients call it, too."""
-    is_inline: bool = False
-    """Whether browsers show it without running anything in it. If not, it is a download."""
-    skip: Callable[[bytes], int] = _skip_nothing
-    """How many bytes lie before those that decide."""
-
-
-TYPES: dict[str, FileType] = {
-    "image/jpeg": FileType(
-        matches=images.is_jpeg,
-        extensions=(".jpg", ".jpeg", ".jpe", ".jfif"),
-        aliases=("image/jpg", "image/pjpeg"),
-        is_inline=True,
-    ),
-    "image/png": FileType(
-        matches=images.is_png,
-        extensions=(".png", ".apng"),
-        aliases=("image/x-png", "image/apng"),
-        is_inline=True,
-    ),
-    "image/gif": FileType(matches=images.is_gif, extensions=(".gif",), is_inline=True),
-    "image/webp": FileType(matches=images.is_webp, extensions=(".webp",), is_inline=True),
-    "image/bmp": FileType(
-        matches=images.is_bmp,
-        extensions=(".bmp", ".dib"),
-        aliases=("image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp"),
-        is_inline=True,
-    ),
-    "image/avif": FileType(
-        matches=iso_media.is_avif,
-        extensions=(".avif", ".avifs"),
-        aliases=("image/avif-sequence",),
-        is_inline=True,
-    ),
-    "image/heic": FileType(
-        matches=iso_media.is_heic,
-        extensions=(".heic", ".heics"),
-        aliases=("image/heic-sequence",),
-        is_inline=True,
-    ),
-    "image/heif": FileType(
-        matches=iso_media.is_heif,
-        extensions=(".heif", ".heic", ".hif", ".heifs"),
-        aliases=("image/heif-sequence",),
-        is_inline=True,
-    ),
-    "image/svg+xml": FileType(
-        matches=texts.is_svg, extensions=(".svg",), aliases=("image/svg", "image/svg-xml")
-    ),
-    "video/mp4": FileType(
-        matches=iso_media.is_mp4,
-        extensions=(".mp4", ".m4v", ".f4v", ".mpg4"),
-        aliases=("video/x-m4v", "video/m4v", "video/x-mp4", "application/mp4"),
-        is_inline=True,
-    ),
-    "video/webm": FileType(matches=matroska.is_webm, extensions=(".webm",), is_inline=True),
-    "video/quicktime": FileType(
-        matches=iso_media.is_quicktime,
-        extensions=(".mov", ".qt"),
-        aliases=("video/x-quicktime", "video/mov"),
-        is_inline=True,
-    ),
-    "video/3gpp": FileType(
-        matches=iso_media.is_3gpp, extensions=(".3gp", ".3gpp"), aliases=("video/3gp",)
-    ),
-    "video/3gpp2": FileType(matches=iso_media.is_3gpp2, extensions=(".3g2", ".3gpp2")),
-    "video/x-matroska": FileType(
-        matches=matroska.is_matroska,
-        extensions=(".mkv", ".mk3d"),
-        aliases=("video/matroska", "video/mkv"),
-    ),
-    "video/ogg": FileType(matches=ogg.is_ogg_video, extensions=(".ogv",), aliases=("video/x-ogg",)),
-    "audio/mpeg": FileType(
-        matches=mpeg_audio.is_mpeg_audio,
-        skip=mpeg_audio.skip_tags,
-        extensions=(".mp3", ".mp2", ".mpga", ".m2a", ".mpa"),
-        aliases=(
-            "audio/mp3",
-            "audio/x-mp3",
-            "audio/mpeg3",
-            "audio/x-mpeg",
-            "audio/x-mpeg-3",
-            "audio/mpg",
-            "audio/x-mpg",
-            "audio/mp2",
-        ),
-        is_inline=True,
-    ),
-    "audio/ogg": FileType(
-        matches=ogg.is_ogg_audio,
-        extensions=(".ogg", ".oga", ".opus", ".spx"),
-        aliases=("application/ogg", "application/x-ogg", "audio/x-ogg", "audio/vorbis"),
-        is_inline=True,
-    ),
-    "audio/opus": FileType(
-        matches=ogg.is_opus,
-        extensions=(".opus", ".ogg"),
-        aliases=("audio/x-opus", "audio/x-opus+ogg"),
-        is_inline=True,
-    ),
-    "audio/webm": FileType(
-        matches=matroska.is_webm_audio, extensions=(".webm", ".weba"), is_inline=True
-    ),
-    "audio/mp4": FileType(
-        matches=iso_media.is_mp4_audio,
-        extensions=(".m4a", ".m4b", ".mp4", ".f4a"),
-        aliases=("audio/x-m4a", "audio/m4a", "audio/x-m4b", "audio/x-mp4"),
-        is_inline=True,
-    ),
-    "audio/wav": FileType(
-        matches=mpeg_audio.is_wav,
-        extensions=(".wav",),
-        aliases=("audio/x-wav", "audio/wave", "audio/vnd.wave", "audio/x-pn-wav"),
-        is_inline=True,
-    ),
-    "audio/flac": FileType(
-        matches=mpeg_audio.is_flac,
-        skip=mpeg_audio.skip_tags,
-        extensions=(".flac",),
-        aliases=("audio/x-flac",),
-        is_inline=True,
-    ),
-    "application/pdf": FileType(
-        matches=documents.is_pdf,
-        extensions=(".pdf",),
-        aliases=("application/x-pdf", "application/acrobat", "text/pdf", "text/x-pdf"),
-        is_inline=True,
-    ),
-    "application/msword": FileType(
-        matches=documents.is_compound_file(
-            "WordDocument", class_ids="0609020000000000c000000000000046"
-        ),
-        skip=documents.skip_to_directory,
-        extensions=(".doc", ".dot"),
-        aliases=("application/x-msword", "application/doc", "application/vnd.ms-word"),
-    ),
-    "application/vnd.ms-excel": FileType(
-        matches=documents.is_compound_file(
-            "Workbook",
-            "Book",
-            class_ids="2008020000000000c000000000000046 1008020000000000c000000000000046",
-        ),
-        skip=documents.skip_to_directory,
-        extensions=(".xls", ".xlt"),
-        aliases=("application/msexcel", "application/x-msexcel", "application/excel"),
-    ),
-    "application/vnd.ms-powerpoint": FileType(
-        matches=documents.is_compound_file(
-            "PowerPoint Document", class_ids="108d81649b4fcf1186ea00aa00b929e8"
-        ),
-        skip=documents.skip_to_directory,
-        extensions=(".ppt", ".pps", ".pot"),
-        aliases=("application/mspowerpoint", "application/x-mspowerpoint"),
-    ),
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": FileType(
-        matches=documents.is_office_package(b"word/"), extensions=(".docx",)
-    ),
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": FileType(
-        matches=documents.is_office_package(b"xl/"), extensions=(".xlsx",)
-    ),
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation": FileType(
-        matches=documents.is_office_package(b"ppt/"), extensions=(".pptx",)
-    ),
-    "application/vnd.oasis.opendocument.text": FileType(
-        matches=documents.is_zip_of(b"application/vnd.oasis.opendocument.text"),
-        extensions=(".odt",),
-    ),
-    "application/vnd.oasis.opendocument.spreadsheet": FileType(
-        matches=documents.is_zip_of(b"application/vnd.oasis.opendocument.spreadsheet"),
-        extensions=(".ods",),
-    ),
-    "application/vnd.oasis.opendocument.presentation": FileType(
-        matches=documents.is_zip_of(b"application/vnd.oasis.opendocument.presentation"),
-        extensions=(".odp",),
-    ),
-    "application/epub+zip": FileType(
-        matches=documents.is_zip_of(b"application/epub+zip"), extensions=(".epub",)
-    ),
-    "application/zip": FileType(
-        matches=documents.is_zip,
-        extensions=(".zip",),
-        aliases=("application/x-zip-compressed", "application/x-zip", "application/zip-compressed"),
-    ),
-    "application/gzip": FileType(
-        matches=documents.is_gzip,
-        extensions=(".gz", ".tgz"),
-        aliases=("application/x-gzip", "application/x-gunzip", "application/gzipped"),
-    ),
-    "text/plain": FileType(matches=texts.is_plain_text, extensions=(".txt", ".text", ".log")),
-    "text/csv": FileType(
-        matches=texts.is_plain_text,
-        extensions=(".csv",),
-        aliases=("application/csv", "text/x-csv", "text/comma-separated-values"),
-    ),
-    "text/markdown": FileType(
-        matches=texts.is_plain_text, extensions=(".md", ".markdown"), aliases=("text/x-markdown",)
-    ),
-    "text/html": FileType(matches=texts.is_text, extensions=(".html", ".htm")),
-    "application/json": FileType(
-        matches=texts.is_json, extensions=(".json",), aliases=("text/json", "application/x-json")
-    ),
-    "application/xml": FileType(matches=texts.is_xml, extensions=(".xml",), aliases=("text/xml",)),
-    "application/octet-stream": FileType(matches=bool, aliases=("binary/octet-stream",)),
-}
 
 _ALIASES = {alias: name for name, file_type in TYPES.items() for alias in file_type.aliases}
 # https://www.iana.org/assignments/media-type-structured-suffix
@@ -256,24 +30,22 @@ _SUFFIXES = {
 def choose_content_type(value: str, allowed: Collection[str]) -> str | None:
     """The one of ``allowed`` that a client means by ``value``; None if it means no such one.
 
-    Clients add parameters, write capitals and use other names. Of two names of one type, that in
+    Clients add parameters, write capitals and use other names. Of two names of one type, the one in
     ``allowed`` is the right one.
     """
     name = value.partition(";")[0].strip().lower()
+    names = {item.lower() for item in allowed}
+    if name in names:
+        return name
     wanted = _ALIASES.get(name, name)
-    names = {item.lower(): item for item in allowed}
-    meant = {_ALIASES.get(item, item): item for item in names}
-    return name if name in names else wanted if wanted in meant else None
+    return wanted if wanted in {_ALIASES.get(item, item) for item in names} else None
 
 
 def get_file_type(content_type: str) -> FileType | None:
     """What is known of this type; None if nothing can recognise its files."""
-    name = _ALIASES.get(content_type, content_type)
-    main, _, sub = name.partition("/")
-    known = TYPES.get(name) or _SUFFIXES.get(sub.partition("+")[2]) or _ask_puremagic(name)
-    if known is None and main == "text" and sub:
-        return FileType(matches=texts.is_text, extensions=_list_extensions(name) or (".txt",))
-    return known
+    name = content_type.lower()
+    name = _ALIASES.get(name, name)
+    return TYPES.get(name) or _derive_type(name) or (_ask_puremagic(name) if name else None)
 
 
 def is_inline(content_type: str) -> bool:
@@ -306,33 +78,42 @@ def matches_content_type(
             break
         position += step
         data = head[position:]
-        if len(data) < ENOUGH_BYTES and len(head) >= HEAD_BYTES and read_at is not None:
+        is_cut = len(data) < ENOUGH_BYTES and len(head) >= HEAD_BYTES
+        if is_cut and read_at is not None:
             data = read_at(position)
     return file_type.matches(data)
+
+
+def _derive_type(content_type: str) -> FileType | None:
+    """A type that says itself what it is made of: ``text/x-log``, ``application/gpx+xml``."""
+    main, _, sub = content_type.partition("/")
+    base = _SUFFIXES.get(sub.partition("+")[2])
+    if base is None and not (main == "text" and sub):
+        return None
+    matches, usual = (base.matches, base.extensions) if base else (texts.is_text, (".txt",))
+    name, _, suffix = re.split(r"[.-]", sub)[-1].partition("+")
+    extensions = (*_list_extensions(content_type), *usual, f".{name}", f".{name}{suffix}")
+    return FileType(matches=matches, extensions=tuple(dict.fromkeys(extensions)))
 
 
 @cache
 def _ask_puremagic(content_type: str) -> FileType | None:
     """A type that is not in the table, if puremagic has a signature for it."""
-    rows = [row for row in _list_puremagic_rows() if row.mime_type == content_type]
-    if not rows:
+    parts = [row for rows in puremagic.multi_part_dict.values() for row in rows]
+    rows = [*puremagic.magic_header_array, *parts]
+    own = sorted({row.extension for row in rows if row.mime_type.lower() == content_type})
+    if not own:
         return None
 
     def matches(head: bytes) -> bool:
         try:
-            return any(match.mime_type == content_type for match in puremagic.magic_string(head))
+            found = puremagic.magic_string(head)
         except (puremagic.PureError, ValueError):
             return False
+        return any(match.mime_type.lower() == content_type for match in found)
 
-    own = sorted({row.extension for row in rows if row.extension})
-    return FileType(
-        matches=matches, extensions=tuple(dict.fromkeys((*_list_extensions(content_type), *own)))
-    )
-
-
-def _list_puremagic_rows() -> list[puremagic.PureMagic]:
-    parts = [row for rows in puremagic.multi_part_dict.values() for row in rows]
-    return [*puremagic.magic_header_array, *parts]
+    extensions = dict.fromkeys((*_list_extensions(content_type), *filter(None, own)))
+    return FileType(matches=matches, extensions=tuple(extensions))
 
 
 def _list_extensions(content_type: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from attachments.rules.signatures.openings import opens_as_another
 # Readers look for the header in the first 1024 bytes: ISO 32000, annex H, notes 13 and 14.
 _PDF_HEADER = re.compile(rb"%(?:PDF|!PS-Adobe-\d\.\d PDF)-[12]\.\d")
 _PDF_REACH = 1024
+_LEAST_PDF = 32  # a catalog and a trailer take more
 
 _COMPOUND_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _DIRECTORY_BYTES = 4096
@@ -20,7 +21,7 @@ _PACKAGE_PARTS = (b"[Content_Types].xml", b"_rels/", b"docProps/")
 def is_pdf(head: bytes) -> bool:
     """Mail headers, printer commands or a BOM may come first, but no other format."""
     header = _PDF_HEADER.search(head[: _PDF_REACH + 24])
-    if header is None or header.start() >= _PDF_REACH:
+    if header is None or header.start() >= _PDF_REACH or len(head) < header.end() + _LEAST_PDF:
         return False
     return not opens_as_another(head[: header.start()])
 

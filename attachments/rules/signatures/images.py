@@ -2,6 +2,8 @@
 
 import re
 
+from attachments.rules.signatures import HEAD_BYTES
+
 _JPEG_START = re.compile(rb"\xff\xd8\xff+[\xc0-\xcf\xda-\xfe]")
 # Sizes of the header that follows BITMAPFILEHEADER, by version: OS/2 1 and 2, Windows 3 to 5.
 _BMP_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
@@ -15,13 +17,14 @@ def is_jpeg(head: bytes) -> bool:
     start = _JPEG_START.match(head)
     if start is None:
         return False
-    length = int.from_bytes(head[start.end() : start.end() + 2], "big")
-    following = head[start.end() + length :]
-    return length >= 2 and len(head) > start.end() + 2 and following[:1] in (b"\xff", b"")
+    end = start.end() + int.from_bytes(head[start.end() : start.end() + 2], "big")
+    if end >= HEAD_BYTES:
+        return len(head) >= HEAD_BYTES
+    return end >= start.end() + 2 and head[end : end + 1] == b"\xff"
 
 
 def is_png(head: bytes) -> bool:
-    return head.startswith(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")
+    return head.startswith(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR") and len(head) >= 33
 
 
 def is_gif(head: bytes) -> bool:
@@ -38,4 +41,5 @@ def is_webp(head: bytes) -> bool:
 
 def is_bmp(head: bytes) -> bool:
     """Two letters say little: a text may begin with "BM"."""
-    return head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES
+    header_size = int.from_bytes(head[14:18], "little")
+    return head.startswith(b"BM") and len(head) >= 26 and header_size in _BMP_HEADER_SIZES

@@ -62,7 +62,7 @@ def is_quicktime(head: bytes) -> bool:
         return b"qt  " in (brands.major, *brands.compatible)
     size = int.from_bytes(head[:4], "big")
     is_sound = size in (0, 1) or size >= 8  # to the end, a longer length that follows, or this one
-    return len(head) >= 16 and is_sound and bool(_OLD_QUICKTIME.match(head[4:8]))
+    return len(head) > 16 and is_sound and bool(_OLD_QUICKTIME.match(head[4:8]))
 
 
 def is_3gpp(head: bytes) -> bool:

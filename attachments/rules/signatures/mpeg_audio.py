@@ -44,7 +44,7 @@ def is_mpeg_audio(data: bytes) -> bool:
 
 def is_flac(data: bytes) -> bool:
     # STREAMINFO comes first: RFC 9639, section 8.
-    return bool(re.match(rb"fLaC[\x00\x80]\x00\x00\x22", data))
+    return len(data) >= 42 and bool(re.match(rb"fLaC[\x00\x80]\x00\x00\x22", data))
 
 
 def is_wav(head: bytes) -> bool:

@@ -3,7 +3,7 @@
 import re
 
 _MAGICS = (
-    rb"(?:\xef\xbb\xbf)?\s*<[!?/a-zA-Z]",  # HTML, SVG, PHP
+    rb"(?:\xef\xbb\xbf|\s)*<[!?/a-zA-Z]",  # HTML, SVG, PHP
     rb"#!",
     rb"MZ",
     rb"\x7fELF",

@@ -22,6 +22,7 @@ _OTHER_LANGUAGE = re.compile(
     + r"(?:<(?:!doctype\s+(?:html|svg)|html|head|body|script|iframe|svg|\?php)\b|<\?=|%PDF-)",
     re.IGNORECASE | re.DOTALL,
 )
+_TAG = re.compile(r"<[!?a-zA-Z]")
 _XML = re.compile(r"\s*<[?!\w]")
 _DOCTYPE = r"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>"
 _SVG = re.compile(rf"(?:{_PROLOG}{_DOCTYPE})?+{_PROLOG}<(?:\w+:)?svg\b", re.DOTALL)
@@ -40,6 +41,12 @@ def is_plain_text(head: bytes) -> bool:
     """Text that is not plainly a web page, SVG, PHP or PDF."""
     text = _decode(head)
     return text is not None and not _OTHER_LANGUAGE.match(text)
+
+
+def is_html(head: bytes) -> bool:
+    """Text with a tag."""
+    text = _decode(head)
+    return text is not None and bool(_TAG.search(text))
 
 
 def is_xml(head: bytes) -> bool:
