@@ -104,6 +104,8 @@ _FILES: list[tuple[str, list[str]]] = [
     ("book.xls workbook.xls", ["application/vnd.ms-excel"]),
     ("slides.ppt hidden.ppt", ["application/vnd.ms-powerpoint"]),
     ("installer.msi", []),
+    ("locked.xlsx", [DOCX, XLSX, PPTX]),
+    ("template.ott", ["application/zip"]),
     ("word.docx", [DOCX, "application/zip"]),
     ("calc.xlsx", [XLSX, "application/zip"]),
     ("slides.pptx", [PPTX, "application/zip"]),
@@ -193,7 +195,7 @@ def _vary_media(media: dict[str, bytes]) -> dict[str, bytes]:
         "old.mov": b"\0\0\0\x08wide" + media["h264.mov"][20:],
         "padded.webm": bytes(padded),
         "zeros.mp3": b"\0" * 5000 + bare,
-        "many-zeros.mp3": b"\0" * 20_000 + bare,
+        "many-zeros.mp3": b"\0" * (16 * 1024 - 1) + bare,
         "cut.mp3": bare[100:],
         "ape.mp3": ape + b"x" * 64 + bare,
         "cover.mp3": make_id3_tag(300_000) + bare,
@@ -236,6 +238,7 @@ def _make_archives() -> dict[str, bytes]:
             "docProps/thumbnail.jpeg", "word/document.xml", first=b"\xff" * 20_000
         ),
         "writer.odt": make_zip("mimetype", "content.xml", first=_ODT.encode()),
+        "template.ott": make_zip("mimetype", "content.xml", first=f"{_ODT}-template".encode()),
         "book.epub": make_zip("mimetype", "META-INF/container.xml", first=b"application/epub+zip"),
         "some.zip": make_zip("notes.txt", "more.txt"),
         "empty.zip": make_zip(),
@@ -269,6 +272,7 @@ def _make_compound_files() -> dict[str, bytes]:
         "workbook.xls": make_compound_file("Workbook"),
         "slides.ppt": make_compound_file("Pictures", "Current User", "PowerPoint Document"),
         "hidden.ppt": make_compound_file("Pictures", class_id="108d81649b4fcf1186ea00aa00b929e8"),
+        "locked.xlsx": make_compound_file("EncryptedPackage", "EncryptionInfo", directory_at=99),
         "installer.msi": make_compound_file(
             "䡀㼿䕷䑬", class_id="84100c0000000000c000000000000046"
         ),

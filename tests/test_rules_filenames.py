@@ -3,7 +3,7 @@ import unicodedata
 import pytest
 
 from attachments.errors import InvalidFilename
-from attachments.rules.filenames import clean_filename, make_safe_name
+from attachments.rules.filenames import clean_filename, make_safe_name, make_served_name
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,7 @@ def test_what_is_odd_is_refused(name):
         ("a b/../c", "c.png"),
         (".png", "png.png"),
         ("x" * 255, "x" * 96 + ".png"),
+        ("Draft 1.2", "Draft-1-2.png"),
         ("%2e%2e\"'<>&.png", "2e-2e.png"),
     ],
 )
@@ -96,3 +97,27 @@ def test_a_types_own_other_extension_stays():
 
 def test_an_unknown_type_gets_no_extension():
     assert make_safe_name("run.exe", extensions=()) == "run"
+
+
+@pytest.mark.parametrize(
+    ("name", "served"),
+    [
+        ("a.pdf", "a.pdf"),
+        ("A.PDF", "A.PDF"),
+        ("Отчёт за год.hta", "Отчёт за год.pdf"),
+        ("a.pdf.exe", "a.pdf.pdf"),
+        ("a.png", "a.pdf"),
+        ("a", "a.pdf"),
+        ("Draft 1.2", "Draft 1.2.pdf"),
+        ("Mr. Smith", "Mr. Smith.pdf"),
+        ("a.hta.", "a.hta..pdf"),
+        (".hta", ".hta.pdf"),
+        ("x" * 255, "x" * 251 + ".pdf"),
+    ],
+)
+def test_a_file_is_called_as_its_type_is(name, served):
+    assert make_served_name(name, extensions=(".pdf",)) == served
+
+
+def test_where_any_extension_will_do_the_name_stays():
+    assert make_served_name("run.exe", extensions=()) == "run.exe"

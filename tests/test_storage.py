@@ -116,6 +116,18 @@ def test_inspect_of_a_missing_object(ready_store):
         storage.inspect_object("pending/1")
 
 
+def test_a_range_begins_where_it_is_asked_for(ready_store):
+    content = bytes(range(256)) * 100
+    ready_store.put_object(Key="pending/1", Body=content)
+
+    assert storage.read_range("pending/1", start=1001) == content[1001 : 1001 + 16384]
+    assert storage.read_range("pending/1", start=25_598) == content[-2:]
+    assert storage.read_range("pending/1", start=25_600) == b""
+    assert storage.read_range("pending/1", start=2**41) == b""
+    with pytest.raises(storage.ObjectNotFound):
+        storage.read_range("pending/2", start=1)
+
+
 def test_a_missing_bucket_is_not_a_missing_object(store):
     with pytest.raises(StorageUnavailable):
         storage.inspect_object("pending/1")

@@ -185,13 +185,19 @@ TYPES: dict[str, FileType] = {
         aliases=("application/mspowerpoint", "application/x-mspowerpoint"),
     ),
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": FileType(
-        matches=documents.is_office_package(b"word/"), extensions=(".docx",)
+        matches=documents.is_office_package(b"word/"),
+        skip=documents.skip_to_directory,
+        extensions=(".docx",),
     ),
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": FileType(
-        matches=documents.is_office_package(b"xl/"), extensions=(".xlsx",)
+        matches=documents.is_office_package(b"xl/"),
+        skip=documents.skip_to_directory,
+        extensions=(".xlsx",),
     ),
     "application/vnd.openxmlformats-officedocument.presentationml.presentation": FileType(
-        matches=documents.is_office_package(b"ppt/"), extensions=(".pptx",)
+        matches=documents.is_office_package(b"ppt/"),
+        skip=documents.skip_to_directory,
+        extensions=(".pptx",),
     ),
     "application/vnd.oasis.opendocument.text": FileType(
         matches=documents.is_zip_of(b"application/vnd.oasis.opendocument.text"),
@@ -218,7 +224,25 @@ TYPES: dict[str, FileType] = {
         extensions=(".gz", ".tgz"),
         aliases=("application/x-gzip", "application/x-gunzip", "application/gzipped"),
     ),
-    "text/plain": FileType(matches=texts.is_plain_text, extensions=(".txt", ".text", ".log")),
+    "text/plain": FileType(
+        matches=texts.is_plain_text,
+        extensions=(
+            *(
+                ".txt",
+                ".text",
+                ".log",
+                ".md",
+                ".csv",
+                ".tsv",
+                ".ini",
+                ".conf",
+                ".cfg",
+                ".yaml",
+                ".yml",
+            ),
+            *(".toml", ".sql", ".srt", ".tex", ".rst", ".diff", ".patch"),
+        ),
+    ),
     "text/csv": FileType(
         matches=texts.is_plain_text,
         extensions=(".csv",),

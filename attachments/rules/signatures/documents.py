@@ -42,7 +42,7 @@ def is_compound_file(*streams: str, class_ids: str) -> Callable[[bytes], bool]:
     own = _compile_streams(*streams)
 
     def matches(directory: bytes) -> bool:
-        if directory[66:67] != b"\x05":  # the first entry is the root
+        if not _is_directory(directory):
             return False
         if _KNOWN_STREAMS.search(directory, 0, _DIRECTORY_BYTES):
             return bool(own.search(directory, 0, _DIRECTORY_BYTES))
@@ -56,7 +56,14 @@ def _compile_streams(*names: str) -> re.Pattern[bytes]:
     return re.compile(b"|".join(re.escape(f"{name}\0".encode("utf-16-le")) for name in names))
 
 
-_KNOWN_STREAMS = _compile_streams("WordDocument", "Workbook", "Book", "PowerPoint Document")
+_KNOWN_STREAMS = _compile_streams(
+    "WordDocument", "Workbook", "Book", "PowerPoint Document", "EncryptedPackage"
+)
+_ENCRYPTED = _compile_streams("EncryptedPackage")
+
+
+def _is_directory(data: bytes) -> bool:
+    return data[66:67] == b"\x05" and not data.startswith(b"PK")  # the first entry is the root
 
 
 def is_zip(head: bytes) -> bool:
@@ -66,10 +73,13 @@ def is_zip(head: bytes) -> bool:
 def is_office_package(folder: bytes) -> Callable[[bytes], bool]:
     """Make the signature of Office Open XML whose main part is in ``folder``: ECMA-376, part 2.
 
-    Where the first entries are those that all packages have, the file may be any of them.
+    Where the first entries are those that all packages have, the file may be any of them. So may
+    one with a password, which is in a compound file: [MS-OFFCRYPTO], section 1.3.
     """
 
     def matches(head: bytes) -> bool:
+        if _is_directory(head):
+            return bool(_ENCRYPTED.search(head, 0, _DIRECTORY_BYTES))
         names = _list_entries(head)
         mains = [name for name in names if name.startswith((b"word/", b"xl/", b"ppt/"))]
         if mains:
@@ -81,7 +91,9 @@ def is_office_package(folder: bytes) -> Callable[[bytes], bool]:
 
 def is_zip_of(media_type: bytes) -> Callable[[bytes], bool]:
     """Make the signature of OpenDocument and EPUB: the first entry is the type, uncompressed."""
-    entry = re.compile(rb"PK\x03\x04.{22}\x08\0..mimetype" + re.escape(media_type), re.DOTALL)
+    entry = re.compile(
+        rb"PK\x03\x04.{22}\x08\0..mimetype" + re.escape(media_type) + rb"(?![a-z-])", re.DOTALL
+    )
     return lambda head: bool(entry.match(head))
 
 

@@ -21,7 +21,7 @@ _LONGEST_FRAME = 1729  # layer II, 384 kbit/s at 32 kHz, padded
 
 
 def skip_tags(data: bytes) -> int:
-    """How many bytes the tag that begins here takes, or zeros without an end; 0 for none."""
+    """How many bytes the tag or the zeros that begin here take."""
     if re.match(rb"ID3[\x02-\x04][^\xff].[\x00-\x7f]{4}", data, re.DOTALL):
         # A size of four seven-bit bytes, and perhaps a footer: https://id3.org/id3v2.4.0-structure
         size = sum(byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
@@ -30,12 +30,11 @@ def skip_tags(data: bytes) -> int:
         return 32 + int.from_bytes(
             data[12:16], "little"
         )  # https://wiki.hydrogenaud.io/?title=APE_Tags_Header
-    return 0 if data.strip(b"\0") else len(data)
+    return len(data) - len(data.lstrip(b"\0"))
 
 
 def is_mpeg_audio(data: bytes) -> bool:
     """Two frames follow each other: the 11 bits of a sync word may be there by chance."""
-    data = data.lstrip(b"\0")
     return not opens_as_another(data) and any(
         _is_followed_by_another(data[sync.start() :])
         for sync in _SYNC.finditer(data, 0, _LONGEST_FRAME)
