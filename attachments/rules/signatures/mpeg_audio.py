@@ -1,7 +1,7 @@
-"""MPEG audio, layers II and III: ISO/IEC 11172-3 and 13818-3. FLAC and WAV, its neighbours.
+"""MPEG audio, layers II and III: ISO/IEC 11172-3 and 13818-3; and FLAC and WAV.
 
-Players find the first frame wherever it is. Files begin with tags, with zeros, or with the end of a
-frame that was cut.
+Players find the first frame of MPEG audio wherever it is. Files begin with tags, with zeros, or
+with the end of a frame that was cut.
 """
 
 import re
@@ -26,10 +26,9 @@ def skip_tags(data: bytes) -> int:
         # A size of four seven-bit bytes, and perhaps a footer: https://id3.org/id3v2.4.0-structure
         size = sum(byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
         return 10 + size + (10 if data[3] == 4 and data[5] & 0x10 else 0)
-    if data.startswith(b"APETAGEX") and len(data) >= 32:
-        return 32 + int.from_bytes(
-            data[12:16], "little"
-        )  # https://wiki.hydrogenaud.io/?title=APE_Tags_Header
+    if data.startswith(b"APETAGEX"):
+        # The size is without this header: https://wiki.hydrogenaud.io/?title=APE_Tags_Header
+        return 32 + int.from_bytes(data[12:16], "little")
     return len(data) - len(data.lstrip(b"\0"))
 
 

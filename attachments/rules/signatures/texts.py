@@ -6,8 +6,8 @@ import re
 
 from attachments.rules.signatures import HEAD_BYTES
 
-# No text in any 8-bit encoding has these; tab, newlines, bell, backspace, escape and the old end
-# of file are the control characters that real texts have. Nearly all other files have a NUL.
+# No text has these in any encoding of 8 bits. Real texts have tabs, newlines, form feeds, bells,
+# backspaces, escapes and DOS's end of file. Nearly all other files have a NUL.
 _BINARY = re.compile(r"[\x00-\x06\x0e-\x19\x1c-\x1f]")
 _BOMS = {
     codecs.BOM_UTF8: "utf-8",
