@@ -70,7 +70,7 @@ _TEXTS = ["text/plain", "text/csv", "text/markdown", "text/calendar", "text/vcar
 _JSON = ["application/json", *_TEXTS]
 _MARKUP = ["application/xml", "text/html"]
 
-# Names of files, and the types that they are of. All of them are application/octet-stream too.
+# Names of files, and the types that they are of, but those that take any bytes or any text.
 _FILES: list[tuple[str, list[str]]] = [
     ("ffmpeg.jpg pillow.jpg progressive.jpg cmyk.jpg long-exif.jpg fill-bytes.jpg", ["image/jpeg"]),
     ("ffmpeg.png pillow.png palette.png moving.png", ["image/png"]),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from functools import cache
 from mimetypes import MimeTypes
 
-import puremagic
+from puremagic.main import PureError, magic_header_array, magic_string, multi_part_dict
 
 from attachments.rules.file_types import TYPES, FileType
 from attachments.rules.signatures import HEAD_BYTES, texts
@@ -77,10 +77,8 @@ def matches_content_type(
         if not step:
             break
         position += step
-        data = head[position:]
-        is_cut = len(data) < ENOUGH_BYTES and len(head) >= HEAD_BYTES
-        if is_cut and read_at is not None:
-            data = read_at(position)
+        is_cut = len(data) >= HEAD_BYTES and len(data) - step < ENOUGH_BYTES
+        data = read_at(position) if is_cut and read_at else data[step:]
     return file_type.matches(data)
 
 
@@ -99,16 +97,16 @@ def _derive_type(content_type: str) -> FileType | None:
 @cache
 def _ask_puremagic(content_type: str) -> FileType | None:
     """A type that is not in the table, if puremagic has a signature for it."""
-    parts = [row for rows in puremagic.multi_part_dict.values() for row in rows]
-    rows = [*puremagic.magic_header_array, *parts]
+    parts = [row for rows in multi_part_dict.values() for row in rows]
+    rows = [*magic_header_array, *parts]
     own = sorted({row.extension for row in rows if row.mime_type.lower() == content_type})
     if not own:
         return None
 
     def matches(head: bytes) -> bool:
         try:
-            found = puremagic.magic_string(head)
-        except (puremagic.PureError, ValueError):
+            found = magic_string(head)
+        except (PureError, ValueError):
             return False
         return any(match.mime_type.lower() == content_type for match in found)
 

@@ -255,6 +255,11 @@ TYPES: dict[str, FileType] = {
     "text/vcard": FileType(
         matches=texts.is_plain_text, extensions=(".vcf",), aliases=("text/x-vcard",)
     ),
+    "text/javascript": FileType(
+        matches=texts.is_text,
+        extensions=(".js", ".mjs"),
+        aliases=("application/javascript", "application/x-javascript"),
+    ),
     "text/html": FileType(matches=texts.is_html, extensions=(".html", ".htm")),
     "application/json": FileType(
         matches=texts.is_json, extensions=(".json",), aliases=("text/json", "application/x-json")
