@@ -1,0 +1,135 @@
+"""What was never confirmed or never scanned expires, and what is beyond retention."""
+
+from functools import cached_property
+from math import ceil
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from attachments.conf import conf
+from attachments.storage.client import get_admin, get_bucket
+from attachments.storage.parts import BucketPart, Level, SetupStep, State
+from attachments.storage.policies import SERVED_PREFIXES
+from attachments.storage.state import Reading, Rule, read_lifecycle, read_object_lock, read_versioning
+
+# A purge that does not run for so long still finds its objects before the bucket expires them.
+RETENTION_MARGIN_DAYS = 30
+QUARANTINE_DAYS = 30  # long enough to mend a scanner, short enough not to keep viruses for ever
+NONCURRENT_DAYS = 1  # the least that S3 takes: what is deleted should be gone
+_PREFIXES = ("pending", "quarantine", *SERVED_PREFIXES)
+
+
+class Lifecycle(BucketPart):
+    """The lifecycle rules of our prefixes."""
+
+    name = "lifecycle"
+    ids = frozenset(f"nodus-attachments-{prefix}" for prefix in _PREFIXES)
+
+    @cached_property
+    def versioning(self) -> Reading:
+        return read_versioning()
+
+    @property
+    def has_versions(self) -> bool:
+        return self.versioning.state == "found"
+
+    @property
+    def days(self) -> dict[str, int]:
+        """Days until objects with this prefix expire."""
+        # One more than the form lives: a post may begin in its last second.
+        pending_days = 1 + ceil(conf.upload_expires_in.total_seconds() / 86400)
+        days = {"pending": pending_days, "quarantine": QUARANTINE_DAYS}
+        if conf.retention is not None:
+            kept_days = conf.retention.days + RETENTION_MARGIN_DAYS
+            days |= dict.fromkeys(SERVED_PREFIXES, kept_days)
+        return days
+
+    def get_variants(self) -> list[list[Rule]]:
+        plain = [_make_rule(prefix, Expiration={"Days": days}) for prefix, days in self.days.items()]
+        return [self._expire_versions(), plain] if self.has_versions else [plain]
+
+    def _expire_versions(self) -> list[Rule]:
+        """Old versions go too, and the markers that stand for deleted objects."""
+        expiration: dict[str, Rule] = {
+            **dict.fromkeys(_PREFIXES, {"ExpiredObjectDeleteMarker": True}),
+            # S3 takes one or the other. Days remove markers as well.
+            **{prefix: {"Days": days} for prefix, days in self.days.items()},
+        }
+        return [
+            _make_rule(
+                prefix,
+                Expiration=expiration[prefix],
+                NoncurrentVersionExpiration={"NoncurrentDays": NONCURRENT_DAYS},
+            )
+            for prefix in _PREFIXES
+        ]
+
+    def read(self) -> Reading:
+        return read_lifecycle()
+
+    def write(self, rules: list[Rule]) -> None:
+        configuration: Any = {"Rules": rules}
+        get_admin().put_bucket_lifecycle_configuration(
+            Bucket=get_bucket(), LifecycleConfiguration=configuration
+        )
+
+    def describe(self, others: list[Rule]) -> str:
+        texts = [
+            ngettext(
+                "%(prefix)s/ expires after %(days)s day",
+                "%(prefix)s/ expires after %(days)s days",
+                days,
+            )
+            % {"prefix": prefix, "days": days}
+            for prefix, days in self.days.items()
+        ]
+        if self.has_versions:
+            texts.append(_("old versions a day after they were replaced or deleted"))
+        return ", ".join(texts)
+
+    def warn(self, others: list[Rule], *, is_less: bool) -> str:
+        return _explain_versions() if is_less else ""
+
+    def settle(self, state: State, words: str) -> SetupStep:
+        """``purge_orphans`` removes the same, so that a store without lifecycle will do."""
+        level: Level = "warning" if state == "impossible" else "error"
+        texts = [words, _("until the store does it, purge_orphans alone removes what is over.")]
+        if self.has_versions:
+            texts.append(_explain_versions())
+        return SetupStep(part=self.name, state=state, detail=" ".join(texts), level=level)
+
+
+def look_at_versions(versioning: Reading) -> list[SetupStep]:
+    """Warnings of what a bucket keeps although it was deleted. Raises ``StorageUnavailable``."""
+    warnings = []
+    if versioning.state == "refused":
+        warnings.append(versioning.words)
+    lock = read_object_lock()
+    if lock.state == "found":
+        warnings.append(
+            _(
+                "object lock is on: the store keeps what is deleted until its retention is over. "
+                "Use a bucket without it."
+            )
+        )
+    return [
+        SetupStep(part="versions", state="unchanged", detail=text, level="warning")
+        for text in warnings
+    ]
+
+
+def _explain_versions() -> str:
+    return _(
+        "the bucket keeps every version, and the store takes no rule that removes old ones: what is "
+        "deleted stays. Use a bucket without versions."
+    )
+
+
+def _make_rule(prefix: str, **actions: Rule) -> Rule:
+    return {
+        "ID": f"nodus-attachments-{prefix}",
+        "Status": "Enabled",
+        "Filter": {"Prefix": f"{prefix}/"},
+        **actions,
+    }
