@@ -26,6 +26,7 @@ HEADERS = storage.ServedHeaders(
 
 
 SHA256 = get_checksum(b"hello")
+OUR_STATEMENTS = ["NodusAttachmentsPublicRead", "NodusAttachmentsNoOldVersions"]
 
 
 @pytest.fixture(scope="module")
@@ -464,7 +465,8 @@ def test_retention_expires_objects_with_a_margin_after_their_rows(ready_store, s
     storage.setup_bucket()
 
     others = {"nodus-attachments-pending": 2, "nodus-attachments-quarantine": 30}
-    assert with_retention == {**others, "nodus-attachments-attachments": 395}
+    served = {"nodus-attachments-attachments": 395, "nodus-attachments-thumbnails": 395}
+    assert with_retention == {**others, **served}
     assert read_days() == others
 
 
@@ -528,7 +530,7 @@ def test_setup_warns_of_a_policy_that_opens_pending(store):
     steps = {step.part: step for step in storage.setup_bucket()}
 
     assert "WARNING" in steps["policy"].detail
-    assert len(read_policy(store)) == 2
+    assert [item.get("Sid", "") for item in read_policy(store)] == ["", *OUR_STATEMENTS]
 
 
 def test_the_bucket_appears_on_first_use_and_is_asked_for_once(store, store_calls):
@@ -539,7 +541,7 @@ def test_the_bucket_appears_on_first_use_and_is_asked_for_once(store, store_call
 
     assert "CreateBucket" in made
     assert store_calls() == []
-    assert [item["Sid"] for item in read_policy(store)] == ["NodusAttachmentsPublicRead"]
+    assert [item["Sid"] for item in read_policy(store)] == OUR_STATEMENTS
 
 
 def test_two_processes_that_make_the_bucket_at_once(store, monkeypatch):

@@ -72,7 +72,7 @@ def ping_bucket() -> None:
     if not has_bucket():
         reason = _(
             "The bucket %s is missing. Look at S3_BUCKET. If the name is right, setup_storage makes "
-            "the bucket, and nothing else does where there are files."
+            "it, and nothing else does where there are files."
         )
         logger.error("The bucket %s is missing.", get_bucket())
         raise StorageRefused(code="NoSuchBucket", reason=reason % get_bucket())
@@ -103,7 +103,7 @@ def has_bucket() -> bool:
 
 
 def _has_bucket(client: "S3Client") -> bool:
-    missing = {"404": MissingBucket, "NoSuchBucket": MissingBucket}
+    missing: dict[str, type[Exception]] = dict.fromkeys(("404", "NoSuchBucket"), MissingBucket)
     try:
         try:
             with translate_errors({**missing, "403": NoWords}):

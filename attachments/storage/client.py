@@ -85,7 +85,7 @@ def get_reader() -> "S3Client":
 
 
 def get_unsigned_client(*, is_public: bool = True) -> "S3Client":
-    """The client that spells addresses of objects: as clients reach the store, or as Django does."""
+    """The client that spells addresses of objects, for clients or for Django itself."""
     return _open_unsigned_client(_get_backend(), conf.public_endpoint_url if is_public else "")
 
 
@@ -164,7 +164,8 @@ def _reopen_backend(**overrides: Any) -> Any:
 def translate_errors(expected: dict[str, type[Exception]] | None = None) -> Iterator[None]:
     """Raise what the caller expects of S3's error codes; all else is ``StorageUnavailable``.
 
-    What waiting does not mend is ``StorageRefused``, which is one of them. Codes are S3's own: a 404 page of some proxy, a 403 or rubbish says nothing of an object.
+    What waiting does not mend is ``StorageRefused``, which is one of them. Codes are S3's own: a
+    404 page of some proxy, a 403 or rubbish says nothing of an object.
     """
     try:
         yield

@@ -59,7 +59,7 @@ class Cors(BucketPart):
                 "MINIO_API_CORS_ALLOW_ORIGIN=%(all)s."
             ) % {
                 "origins": ", ".join(blocked),
-                "words": words if words.endswith(".") else f"{words}.",
+                "words": words,
                 "all": ",".join(conf.cors_allowed_origins),
             }
             return SetupStep(part=self.name, state=state, detail=text, level="error")

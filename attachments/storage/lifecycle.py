@@ -11,7 +11,13 @@ from attachments.conf import conf
 from attachments.storage.client import get_admin, get_bucket
 from attachments.storage.parts import BucketPart, Level, SetupStep, State
 from attachments.storage.policies import SERVED_PREFIXES
-from attachments.storage.state import Reading, Rule, read_lifecycle, read_object_lock, read_versioning
+from attachments.storage.state import (
+    Reading,
+    Rule,
+    read_lifecycle,
+    read_object_lock,
+    read_versioning,
+)
 
 # A purge that does not run for so long still finds its objects before the bucket expires them.
 RETENTION_MARGIN_DAYS = 30
@@ -46,20 +52,19 @@ class Lifecycle(BucketPart):
         return days
 
     def get_variants(self) -> list[list[Rule]]:
-        plain = [_make_rule(prefix, Expiration={"Days": days}) for prefix, days in self.days.items()]
+        plain = [
+            _make_rule(prefix, Expiration={"Days": days}) for prefix, days in self.days.items()
+        ]
         return [self._expire_versions(), plain] if self.has_versions else [plain]
 
     def _expire_versions(self) -> list[Rule]:
         """Old versions go too, and the markers that stand for deleted objects."""
-        expiration: dict[str, Rule] = {
-            **dict.fromkeys(_PREFIXES, {"ExpiredObjectDeleteMarker": True}),
-            # S3 takes one or the other. Days remove markers as well.
-            **{prefix: {"Days": days} for prefix, days in self.days.items()},
-        }
+        # S3 takes days or this. Days remove markers as well.
+        expired: Rule = {"ExpiredObjectDeleteMarker": True}
         return [
             _make_rule(
                 prefix,
-                Expiration=expiration[prefix],
+                Expiration={"Days": self.days[prefix]} if prefix in self.days else expired,
                 NoncurrentVersionExpiration={"NoncurrentDays": NONCURRENT_DAYS},
             )
             for prefix in _PREFIXES
@@ -94,7 +99,7 @@ class Lifecycle(BucketPart):
     def settle(self, state: State, words: str) -> SetupStep:
         """``purge_orphans`` removes the same, so that a store without lifecycle will do."""
         level: Level = "warning" if state == "impossible" else "error"
-        texts = [words, _("until the store does it, purge_orphans alone removes what is over.")]
+        texts = [words, _("Until the store does it, purge_orphans alone removes what is over.")]
         if self.has_versions:
             texts.append(_explain_versions())
         return SetupStep(part=self.name, state=state, detail=" ".join(texts), level=level)
@@ -121,8 +126,8 @@ def look_at_versions(versioning: Reading) -> list[SetupStep]:
 
 def _explain_versions() -> str:
     return _(
-        "the bucket keeps every version, and the store takes no rule that removes old ones: what is "
-        "deleted stays. Use a bucket without versions."
+        "The bucket keeps every version, and the store takes no rule that removes old ones: what "
+        "is deleted stays. Use a bucket without versions."
     )
 
 

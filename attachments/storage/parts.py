@@ -63,7 +63,7 @@ class BucketPart:
         return ""
 
     def settle(self, state: State, words: str) -> SetupStep:
-        """What it means that the rules cannot be had, for the reason in ``words``."""
+        """What it means that the rules cannot be had, for the reason in ``words``, a sentence."""
         return SetupStep(part=self.name, state=state, detail=words, level="error")
 
     def bring(self) -> SetupStep:
@@ -79,7 +79,7 @@ class BucketPart:
 
     def _settle(self, state: State, words: str) -> SetupStep:
         try:
-            return self.settle(state, words)
+            return self.settle(state, words if words.endswith(".") else f"{words}.")
         except StorageUnavailable as error:
             return self._fail(error)
 

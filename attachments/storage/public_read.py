@@ -89,7 +89,7 @@ class Policy(BucketPart):
         return _("nothing is public")
 
     def settle(self, state: State, words: str) -> SetupStep:
-        """Look at what anybody gets: a policy is one way to that, and another key may have set it."""
+        """Look at what anybody gets: there are other ways to that than a policy of ours."""
         if state == "impossible" and not conf.public_read:
             text = _("nothing is public; this store has no policies")
             return SetupStep(part=self.name, state="unchanged", detail=text)
@@ -104,11 +104,12 @@ class Policy(BucketPart):
         elif conf.public_read:
             text = _(
                 "S3_PUBLIC_READ (PUBLIC_READ) is on, and nobody could read what is served: %s Set "
-                "S3_PUBLIC_READ=false for signed links, or make attachments/* and thumbnails/* public."
+                "S3_PUBLIC_READ=false for signed links, or make attachments/* and thumbnails/* "
+                "public."
             )
         else:
             text = _("S3_PUBLIC_READ (PUBLIC_READ) is off, and anybody may read attachments/*: %s")
-        return text % (words if words.endswith(".") else f"{words}.")
+        return text % words
 
 
 def is_publicly_read() -> bool:

@@ -63,7 +63,8 @@ _ADVICE: dict[str, str | Promise] = {
     **dict.fromkeys(UNSUPPORTED, _NOT_THERE),
 }
 _MISSING_RIGHT = gettext_lazy(
-    "Give the key of %(keys)s the right %(right)s: setup_storage --print-policies prints its policy."
+    "Give the key of %(keys)s the right %(right)s: setup_storage --print-policies prints its "
+    "policy."
 )
 _BLOCKED = gettext_lazy(
     "On AWS, Block Public Access may refuse a public policy: turn it off for this bucket, or set "

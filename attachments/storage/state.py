@@ -62,9 +62,7 @@ def read_cors() -> Reading:
 def read_lifecycle() -> Reading:
     """The lifecycle rules."""
     return _read(
-        lambda: (
-            get_admin().get_bucket_lifecycle_configuration(Bucket=get_bucket()).get("Rules")
-        ),
+        lambda: get_admin().get_bucket_lifecycle_configuration(Bucket=get_bucket()).get("Rules"),
         "NoSuchLifecycleConfiguration",
     )
 

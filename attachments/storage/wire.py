@@ -64,4 +64,4 @@ def _find_proxy(url: str) -> str | None:
 @lru_cache(maxsize=4)
 def _open_session(proxy: str | None) -> Any:
     proxies = {"http": proxy, "https": proxy} if proxy else {}
-    return URLLib3Session(timeout=TIMEOUT_SECONDS, proxies=proxies)
+    return URLLib3Session(timeout=TIMEOUT_SECONDS, proxies=proxies)  # type: ignore[arg-type]
