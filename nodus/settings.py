@@ -104,12 +104,9 @@ STORAGES = {
 # usual development server, and this site itself.
 _PORT = env.ENVIRON.get("PORT") or "8000"
 _DEV_HOSTS = ("localhost:5173", f"localhost:{_PORT}", f"127.0.0.1:{_PORT}")
-CORS_ALLOWED_ORIGINS = [
-    origin.strip()
-    for origin in env.list(
-        "CORS_ALLOWED_ORIGINS", default=[f"http://{host}" for host in _DEV_HOSTS]
-    )
-]
+_DEV_ORIGINS = [f"http://{host}" for host in _DEV_HOSTS]
+_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=_DEV_ORIGINS)
+CORS_ALLOWED_ORIGINS = [origin.strip() for origin in _ORIGINS]
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
 CORS_EXPOSE_HEADERS = ["Idempotent-Replayed", "Retry-After"]
 

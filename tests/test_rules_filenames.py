@@ -1,9 +1,10 @@
 import unicodedata
+from urllib.parse import unquote
 
 import pytest
 
 from attachments.errors import InvalidFilename
-from attachments.rules.filenames import clean_filename, make_safe_name
+from attachments.rules.filenames import clean_filename, make_disposition, make_safe_name
 
 
 @pytest.mark.parametrize(
@@ -96,3 +97,26 @@ def test_a_types_own_other_extension_stays():
 
 def test_an_unknown_type_gets_no_extension():
     assert make_safe_name("run.exe", extensions=()) == "run"
+
+
+@pytest.mark.parametrize(
+    ("filename", "end"),
+    [
+        ("中" * 251 + ".png", ".png"),
+        ("😀" * 251 + ".png", ".png"),
+        ("a." + "中" * 253, "%AD"),  # that is no extension
+    ],
+)
+def test_a_disposition_is_no_longer_than_stores_keep(filename, end):
+    header = make_disposition(filename, as_attachment=True)
+
+    assert 1900 < len(header) <= 2000
+    assert header.startswith("attachment; filename*=utf-8''")
+    assert header.endswith(end)
+
+
+def test_a_name_that_fits_is_whole_in_its_disposition():
+    cyrillic = "я" * 250 + ".png"
+
+    assert unquote(make_disposition(cyrillic, as_attachment=False)).endswith(cyrillic)
+    assert make_disposition("a.png", as_attachment=False) == 'inline; filename="a.png"'

@@ -1,5 +1,6 @@
 """What the app asks of a store: one suite, over every store."""
 
+import base64
 import copy
 import hashlib
 import json
@@ -377,8 +378,23 @@ def test_a_form_with_a_checksum_takes_only_those_bytes(ready_store, post_file):
 
 
 @real_store
-def test_a_form_expires(ready_store, post_file):
-    assert post_file(sign(expires_in=timedelta(seconds=-1)), b"hello").status_code == 403
+def test_a_form_expires_and_the_store_says_so(ready_store, post_file):
+    expired = post_file(sign(expires_in=timedelta(seconds=-1)), b"hello")
+    refused = post_file(sign(), b"hello", **{"Content-Type": "text/html"})
+
+    assert (expired.status_code, refused.status_code) == (403, 403)
+    assert "<Code>AccessDenied</Code>" in expired.text
+    assert "expired" in expired.text
+    assert "expired" not in refused.text
+
+
+def test_the_form_names_the_bucket(ready_store):
+    """Garage refuses one that does not; what else stands in a form must be in its policy too."""
+    fields = sign().fields
+    conditions = json.loads(base64.b64decode(fields["policy"]))["conditions"]
+
+    assert fields["bucket"] == ready_store.name
+    assert {"bucket": ready_store.name} in conditions
 
 
 @real_store
@@ -427,7 +443,7 @@ def test_setup_makes_a_bucket_and_its_rules(store):
         ("pending/", 2),
         ("quarantine/", 30),
     }
-    assert store.Cors().cors_rules[0]["AllowedOrigins"] == ["http://localhost:5173"]
+    assert "http://localhost:5173" in store.Cors().cors_rules[0]["AllowedOrigins"]
 
 
 def test_setup_follows_the_settings(ready_store, settings):

@@ -71,8 +71,8 @@ def ping_bucket() -> None:
     """Look for the bucket, and change nothing. Raises ``StorageUnavailable``."""
     if not has_bucket():
         reason = _(
-            "The bucket %s is missing. Look at S3_BUCKET. If the name is right, setup_storage makes "
-            "it, and nothing else does where there are files."
+            "The bucket %s is missing. Look at S3_BUCKET. If the name is right, setup_storage "
+            "makes it, and nothing else does where there are files."
         )
         logger.error("The bucket %s is missing.", get_bucket())
         raise StorageRefused(code="NoSuchBucket", reason=reason % get_bucket())
