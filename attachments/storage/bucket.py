@@ -63,7 +63,7 @@ def _set_up_first() -> bool:
             logger.warning("The bucket's %s: %s", step.part, step.detail)
     for step in steps:
         if step.part == Policy.name and step.level == "error":
-            raise StorageRefused(code="", reason=f"{_('The bucket is not ready')}: {step.detail}")
+            raise StorageRefused(code="", reason=_("The bucket is not ready: %s") % step.detail)
     return all(step.state != "failed" for step in steps)
 
 

@@ -37,11 +37,10 @@ _RIGHTS = {
 _OF_EITHER_KEY = ("HeadBucket", "ListObjectsV2")
 
 _UNKNOWN_KEY = gettext_lazy(
-    "The store does not know this access key, or its secret is another: look at %(keys)s, and at "
-    "the address of the store."
+    "The store does not know this access key: look at %(keys)s and at S3_ENDPOINT_URL."
 )
 _OTHER_REGION = gettext_lazy("The bucket is in another region: set S3_REGION to it.")
-_NOT_THERE = gettext_lazy("This store does not have it: docs/stores.md tells what each can do.")
+_NOT_THERE = gettext_lazy("This store does not have it: docs/stores.md has what each store can do.")
 _ADVICE: dict[str, str | Promise] = {
     "AuthorizationHeaderMalformed": _OTHER_REGION,
     "BucketAlreadyExists": gettext_lazy(
@@ -58,7 +57,7 @@ _ADVICE: dict[str, str | Promise] = {
     "PermanentRedirect": _OTHER_REGION,
     "RequestTimeTooSkewed": gettext_lazy("Set the clock of this machine, or that of the store."),
     "SignatureDoesNotMatch": gettext_lazy(
-        "The secret key is another, or a proxy changes Host or the path: look at %(keys)s."
+        "The secret is not that of the key in %(keys)s, or a proxy changes Host or the path."
     ),
     **dict.fromkeys(UNSUPPORTED, _NOT_THERE),
 }
