@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 
+from attachments.conf import conf
 from attachments.errors import StorageRefused, StorageUnavailable
 from attachments.storage.client import get_admin, get_bucket, get_client, translate_errors
 from attachments.storage.cors import Cors
@@ -118,7 +119,14 @@ def _has_bucket(client: "S3Client") -> bool:
 
 def _create_bucket() -> SetupStep:
     client = get_admin()
-    if _has_bucket(client):
+    try:
+        is_there = _has_bucket(client)
+    except StorageRefused as refusal:  # the main key may be allowed to look
+        if conf.admin_key is None or not has_bucket():
+            raise
+        detail = refusal.reason
+        return SetupStep(part="bucket", state="unchanged", detail=detail, level="warning")
+    if is_there:
         return SetupStep(part="bucket", state="unchanged", detail=get_bucket())
     options: Any = {}
     if client.meta.region_name != "us-east-1":  # the one region that CreateBucket must not name

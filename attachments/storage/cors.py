@@ -1,10 +1,12 @@
 """CORS: browsers of our origins may post and read."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from attachments.conf import conf
+from attachments.errors import StorageUnavailable
 from attachments.storage.client import get_admin, get_bucket, get_unsigned_client
 from attachments.storage.objects import spell_url
 from attachments.storage.parts import BucketPart, SetupStep, State
@@ -52,8 +54,7 @@ class Cors(BucketPart):
 
     def settle(self, state: State, words: str) -> SetupStep:
         """Ask as a browser does: MinIO has no CORS per bucket, and yet lets browsers in."""
-        blocked = find_blocked_origins()
-        if blocked:
+        if blocked := find_blocked_origins():
             text = _(
                 "the store lets no browser of %(origins)s in: %(words)s On MinIO set "
                 "MINIO_API_CORS_ALLOW_ORIGIN=%(all)s."
@@ -63,20 +64,28 @@ class Cors(BucketPart):
                 "all": ",".join(conf.cors_allowed_origins),
             }
             return SetupStep(part=self.name, state=state, detail=text, level="error")
-        text = _("%s: by the store itself, which has no rules of this bucket") % self.describe([])
-        return SetupStep(part=self.name, state="unchanged", detail=text)
+        if state == "impossible" or not conf.cors_allowed_origins:
+            return SetupStep(part=self.name, state="unchanged", detail=self.describe([]))
+        text = _("browsers of all origins are let in. %s") % words
+        return SetupStep(part=self.name, state=state, detail=text, level="warning")
 
 
 def find_blocked_origins() -> list[str]:
     """The origins of the settings whose browsers the store does not let post.
 
-    Raises ``StorageUnavailable``.
+    A proxy at its public address may let them in too. Raises ``StorageUnavailable``.
     """
-    return [
-        origin
-        for origin in conf.cors_allowed_origins
-        if not lets_in(ask_preflight(origin), origin=origin)
-    ]
+    origins = conf.cors_allowed_origins
+    blocked = [name for name in origins if not lets_in(ask_preflight(name), origin=name)]
+    if not conf.public_endpoint_url:
+        return blocked
+    with suppress(StorageUnavailable):  # Django need not reach it
+        return [
+            name
+            for name in blocked
+            if not lets_in(ask_preflight(name, is_public=True), origin=name)
+        ]
+    return blocked
 
 
 def ask_preflight(origin: str, *, method: str = "POST", is_public: bool = False) -> Reply:

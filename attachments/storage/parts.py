@@ -5,6 +5,7 @@ Ours are recognised by their ids. Whatever else the bucket holds is written back
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import sleep
 from typing import Any, Literal
 
 from django.utils.translation import gettext as _
@@ -13,6 +14,9 @@ from attachments.errors import StorageRefused, StorageUnavailable
 from attachments.storage.client import translate_errors
 from attachments.storage.refusals import UNSUPPORTED
 from attachments.storage.state import NotSupported, Reading, Rule
+
+# Seconds. AWS may give the old rules for a moment: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel
+READ_BACK_AFTER = (0, 0.5, 1)
 
 State = Literal["unchanged", "created", "changed", "impossible", "refused", "failed"]
 Level = Literal["ok", "warning", "error"]
@@ -112,8 +116,12 @@ class BucketPart:
             return
         with translate_errors(dict.fromkeys(UNSUPPORTED, NotSupported)):
             self.write(others + wanted) if others or wanted else self.clear()
-        if normalise(self._load()[0]) != normalise(wanted):
+        if not any(self._holds(wanted, after=seconds) for seconds in READ_BACK_AFTER):
             raise NotSupported(_("the store does not keep these rules"))
+
+    def _holds(self, wanted: list[Rule], *, after: float) -> bool:
+        sleep(after)
+        return bool(normalise(self._load()[0]) == normalise(wanted))
 
     def _load(self) -> tuple[list[Rule], list[Rule]]:
         """Our rules and those of others. Raises ``NotSupported`` and ``StorageUnavailable``."""
