@@ -403,7 +403,7 @@ def refuse_checksums(code, status):
 
     def check(exchange, forward):
         exchange.record()
-        if any(name.lower().startswith("x-amz-checksum") for name in exchange.headers):
+        if any(name.lower().startswith("x-amz-checksum") for name in exchange.headers.keys()):
             return refuse(code, status)
         return forward()
 

@@ -17,6 +17,7 @@ from attachments.storage.cors import Cors
 from attachments.storage.lifecycle import Lifecycle, look_at_versions
 from attachments.storage.parts import BucketPart, SetupStep
 from attachments.storage.public_read import Policy
+from attachments.storage.refusals import DENIED
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -122,7 +123,8 @@ def _create_bucket() -> SetupStep:
     try:
         is_there = _has_bucket(client)
     except StorageRefused as refusal:  # the main key may be allowed to look
-        if conf.admin_key is None or not has_bucket():
+        is_denied = refusal.params["code"] in DENIED
+        if conf.admin_key is None or not is_denied or not has_bucket():
             raise
         detail = refusal.reason
         return SetupStep(part="bucket", state="unchanged", detail=detail, level="warning")

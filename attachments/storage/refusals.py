@@ -13,7 +13,8 @@ UNSUPPORTED = ("NotImplemented", "MethodNotAllowed", "501", "405")
 # What passes by itself, although its status begins with a 4.
 _PASSING = ("ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "408", "429")
 _NOT_IMPLEMENTED = 501
-_DENIED = ("AccessDenied", "403", "AllAccessDisabled", "UnauthorizedAccess")
+# How stores say that the key is theirs and has no right to this.
+DENIED = ("AccessDenied", "403", "AllAccessDisabled", "UnauthorizedAccess")
 
 # The rights whose names are not those of the operations.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
@@ -104,8 +105,8 @@ def _advise(operation: str, code: str) -> list[str]:
         "keys": _name_keys(operation),
         "right": _RIGHTS.get(operation, f"s3:{operation}"),
     }
-    advice = [_MISSING_RIGHT if code in _DENIED else _ADVICE.get(code, "")]
-    if code in _DENIED and operation == "PutBucketPolicy":
+    advice = [_MISSING_RIGHT if code in DENIED else _ADVICE.get(code, "")]
+    if code in DENIED and operation == "PutBucketPolicy":
         advice.append(_BLOCKED)
     return [str(text) % params for text in advice if text]
 
