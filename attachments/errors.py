@@ -207,6 +207,11 @@ class StorageUnavailable(Unavailable):
     code = "storage_unavailable"
     message = _("The file storage is not available. Try again later.")
 
+    @property
+    def reason(self) -> str:
+        """For operators: with the cause, which clients are not told."""
+        return f"{self.detail} ({self.__cause__})" if self.__cause__ else self.detail
+
 
 class StorageRefused(StorageUnavailable):
     """The store answers, and refuses: waiting mends nothing, an operator has to.

@@ -14,10 +14,11 @@ from attachments.conf import conf
 from attachments.errors import StorageRefused, StorageUnavailable
 from attachments.storage.client import get_admin, get_bucket, get_client, translate_errors
 from attachments.storage.cors import Cors
-from attachments.storage.lifecycle import Lifecycle, look_at_versions
+from attachments.storage.lifecycle import Lifecycle
 from attachments.storage.parts import BucketPart, SetupStep
 from attachments.storage.public_read import Policy
 from attachments.storage.refusals import DENIED
+from attachments.storage.versions import Versions
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -90,12 +91,11 @@ def setup_bucket() -> list[SetupStep]:
 
     Safe to repeat. Raises ``StorageUnavailable`` if there is no bucket and none can be made.
     """
-    steps = [_create_bucket()]
-    lifecycle = Lifecycle()
-    parts: tuple[BucketPart, ...] = (Policy(), Cors(), lifecycle)
+    steps, versions = [_create_bucket()], Versions()
+    parts: list[BucketPart] = [Policy(versions), Cors(), Lifecycle(versions)]
     steps += [part.bring() for part in parts]
     with suppress(StorageUnavailable):  # the steps above tell
-        steps += look_at_versions(lifecycle.versioning)
+        steps += versions.look()
     return steps
 
 

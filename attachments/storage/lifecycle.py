@@ -1,6 +1,5 @@
 """What was never confirmed or never scanned expires, and what is beyond retention."""
 
-from functools import cached_property
 from math import ceil
 from typing import Any
 
@@ -11,13 +10,8 @@ from attachments.conf import conf
 from attachments.storage.client import get_admin, get_bucket
 from attachments.storage.parts import BucketPart, Level, SetupStep, State
 from attachments.storage.policies import SERVED_PREFIXES
-from attachments.storage.state import (
-    Reading,
-    Rule,
-    read_lifecycle,
-    read_object_lock,
-    read_versioning,
-)
+from attachments.storage.state import Reading, Rule, read_lifecycle
+from attachments.storage.versions import Versions
 
 # A purge that does not run for so long still finds its objects before the bucket expires them.
 RETENTION_MARGIN_DAYS = 30
@@ -32,13 +26,8 @@ class Lifecycle(BucketPart):
     name = "lifecycle"
     ids = frozenset(f"nodus-attachments-{prefix}" for prefix in _PREFIXES)
 
-    @cached_property
-    def versioning(self) -> Reading:
-        return read_versioning()
-
-    @property
-    def has_versions(self) -> bool:
-        return self.versioning.state == "found"
+    def __init__(self, versions: Versions) -> None:
+        self._versions = versions
 
     @property
     def days(self) -> dict[str, int]:
@@ -55,7 +44,7 @@ class Lifecycle(BucketPart):
         plain = [
             _make_rule(prefix, Expiration={"Days": days}) for prefix, days in self.days.items()
         ]
-        return [self._expire_versions(), plain] if self.has_versions else [plain]
+        return [self._expire_versions(), plain] if self._versions.are_kept else [plain]
 
     def _expire_versions(self) -> list[Rule]:
         """Old versions go too, and the markers that stand for deleted objects."""
@@ -89,7 +78,7 @@ class Lifecycle(BucketPart):
             % {"prefix": prefix, "days": days}
             for prefix, days in self.days.items()
         ]
-        if self.has_versions:
+        if self._versions.are_kept:
             texts.append(_("old versions a day after they were replaced or deleted"))
         return ", ".join(texts)
 
@@ -100,28 +89,9 @@ class Lifecycle(BucketPart):
         """``purge_orphans`` removes the same, so that a store without lifecycle will do."""
         level: Level = "warning" if state == "impossible" else "error"
         texts = [words, _("Until the store does it, purge_orphans alone removes what is over.")]
-        if self.has_versions:
+        if self._versions.are_kept:
             texts.append(_explain_versions())
         return SetupStep(part=self.name, state=state, detail=" ".join(texts), level=level)
-
-
-def look_at_versions(versioning: Reading) -> list[SetupStep]:
-    """Warnings of what a bucket keeps although it was deleted. Raises ``StorageUnavailable``."""
-    warnings = []
-    if versioning.state == "refused":
-        warnings.append(versioning.words)
-    lock = read_object_lock()
-    if lock.state == "found":
-        warnings.append(
-            _(
-                "object lock is on: the store keeps what is deleted until its retention is over. "
-                "Use a bucket without it."
-            )
-        )
-    return [
-        SetupStep(part="versions", state="unchanged", detail=text, level="warning")
-        for text in warnings
-    ]
 
 
 def _explain_versions() -> str:

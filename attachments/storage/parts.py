@@ -88,8 +88,7 @@ class BucketPart:
             return self._fail(error)
 
     def _fail(self, error: StorageUnavailable) -> SetupStep:
-        detail = f"{error.detail} ({error.__cause__})"
-        return SetupStep(part=self.name, state="failed", detail=detail, level="error")
+        return SetupStep(part=self.name, state="failed", detail=error.reason, level="error")
 
     def _bring(self) -> SetupStep:
         before, others = self._load()

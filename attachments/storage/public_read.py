@@ -21,6 +21,7 @@ from attachments.storage.objects import delete_objects, spell_url
 from attachments.storage.parts import BucketPart, Level, SetupStep, State, as_list, normalise
 from attachments.storage.policies import SERVED_PREFIXES
 from attachments.storage.state import Reading, Rule, read_policy
+from attachments.storage.versions import Versions
 from attachments.storage.wire import send
 
 _ANYBODY = {"AWS": ["*"]}
@@ -33,7 +34,8 @@ class Policy(BucketPart):
     id_field = "Sid"
     ids = frozenset({"NodusAttachmentsPublicRead", "NodusAttachmentsNoOldVersions"})
 
-    def __init__(self) -> None:
+    def __init__(self, versions: Versions) -> None:
+        self._versions = versions
         self._document: Rule = {"Version": "2012-10-17"}
 
     def get_variants(self) -> list[list[Rule]]:
@@ -76,7 +78,7 @@ class Policy(BucketPart):
     def warn(self, others: list[Rule], *, is_less: bool) -> str:
         if any(opens_pending(statement) for statement in others):
             return _("WARNING: a statement that is not ours lets anybody read pending/")
-        if is_less:
+        if is_less and self._versions.are_kept:
             return _(
                 "anybody may read attachments/* and thumbnails/*; the store takes no rule that "
                 "keeps their old versions from them"
