@@ -9,7 +9,6 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.http import content_disposition_header
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
@@ -18,7 +17,7 @@ from attachments.errors import make_rejection
 from attachments.policy import User, get_access_policy
 from attachments.row_sql import PlainSqlModel
 from attachments.rules.content_types import get_extensions, is_inline
-from attachments.rules.filenames import make_safe_name, make_served_name
+from attachments.rules.filenames import make_disposition, make_safe_name, make_served_name
 from attachments.rules.keys import hide_nonce
 from attachments.storage import ServedHeaders, get_attachments_storage
 
@@ -242,8 +241,7 @@ class Attachment(PlainSqlModel):
     @property
     def disposition(self) -> str:
         """RFC 6266: how it is called, and shown in place only if that is safe."""
-        as_attachment = not is_inline(self.content_type)
-        return content_disposition_header(as_attachment, self.served_name) or "inline"
+        return make_disposition(self.served_name, as_attachment=not is_inline(self.content_type))
 
     @property
     def headers(self) -> ServedHeaders:

@@ -1,9 +1,15 @@
 import unicodedata
+from urllib.parse import unquote
 
 import pytest
 
 from attachments.errors import InvalidFilename
-from attachments.rules.filenames import clean_filename, make_safe_name, make_served_name
+from attachments.rules.filenames import (
+    clean_filename,
+    make_disposition,
+    make_safe_name,
+    make_served_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -121,3 +127,26 @@ def test_a_file_is_called_as_its_type_is(name, served):
 
 def test_where_any_extension_will_do_the_name_stays():
     assert make_served_name("run.exe", extensions=()) == "run.exe"
+
+
+@pytest.mark.parametrize(
+    ("filename", "end"),
+    [
+        ("中" * 251 + ".png", ".png"),
+        ("😀" * 251 + ".png", ".png"),
+        ("a." + "中" * 253, "%AD"),  # that is no extension
+    ],
+)
+def test_a_disposition_is_no_longer_than_stores_keep(filename, end):
+    header = make_disposition(filename, as_attachment=True)
+
+    assert 1900 < len(header) <= 2000
+    assert header.startswith("attachment; filename*=utf-8''")
+    assert header.endswith(end)
+
+
+def test_a_name_that_fits_is_whole_in_its_disposition():
+    cyrillic = "я" * 250 + ".png"
+
+    assert unquote(make_disposition(cyrillic, as_attachment=False)).endswith(cyrillic)
+    assert make_disposition("a.png", as_attachment=False) == 'inline; filename="a.png"'

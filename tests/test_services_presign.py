@@ -158,7 +158,7 @@ def test_presign_for_a_strangers_message_or_none_looks_the_same(user, other_user
 @pytest.mark.parametrize("idempotency_key", [None, "k"])
 def test_the_message_goes_while_presign_runs(user, message_of, monkeypatch, idempotency_key):
     message = message_of(user)
-    monkeypatch.setattr(storage, "ensure_bucket", message.delete)
+    monkeypatch.setattr(storage, "ensure_bucket", lambda has_files: message.delete())
     message_id = message.pk
 
     with pytest.raises(NotFound) as caught:

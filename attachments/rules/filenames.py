@@ -4,6 +4,7 @@ import re
 import unicodedata
 from pathlib import PurePosixPath
 
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext_lazy as _
 
 from attachments.errors import InvalidFilename
@@ -11,6 +12,10 @@ from attachments.errors import InvalidFilename
 MAX_FILENAME_LENGTH = 255
 # Short enough for any file system on which a store keeps its keys, with any prefix.
 MAX_SAFE_NAME_LENGTH = 100
+
+# Some stores keep 2 KiB of it, and 255 characters may take 3 KiB.
+MAX_DISPOSITION_BYTES = 2000
+MAX_SUFFIX_LENGTH = 16  # what is longer is no extension
 
 # Control characters, lone surrogates, and characters that would break a line of a list or a log.
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
@@ -47,6 +52,23 @@ def clean_filename(value: str) -> str:
     if reason is not None:
         raise InvalidFilename(attr="filename", reason=reason)
     return name
+
+
+def make_disposition(filename: str, *, as_attachment: bool) -> str:
+    """The header Content-Disposition, by RFC 6266, with as much of the name as stores keep.
+
+    The name keeps its extension, so that programs still know the file.
+    """
+    suffix = PurePosixPath(filename).suffix
+    suffix = suffix if len(suffix) <= MAX_SUFFIX_LENGTH else ""
+    stem = filename.removesuffix(suffix)
+    while len(header := _spell_disposition(stem + suffix, as_attachment)) > MAX_DISPOSITION_BYTES:
+        stem = stem[:-1]
+    return header
+
+
+def _spell_disposition(filename: str, as_attachment: bool) -> str:
+    return content_disposition_header(as_attachment, filename) or "inline"
 
 
 def make_safe_name(filename: str, *, extensions: tuple[str, ...]) -> str:

@@ -90,7 +90,7 @@ def _presign(
         except AttachmentError as error:
             error.attr = f"{prefix}{error.attr}"
             raise
-    storage.ensure_bucket()
+    storage.ensure_bucket(has_files=Attachment.objects.ready().exists)
     try:
         if idempotency_key is None:
             stored = _insert(attachments)

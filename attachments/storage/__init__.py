@@ -2,7 +2,6 @@
 
 from attachments.storage.archive import Archive, ArchiveFileNotFound, open_archive, open_spool
 from attachments.storage.bucket import (
-    SetupStep,
     ensure_bucket,
     has_bucket,
     ping_bucket,
@@ -38,6 +37,7 @@ from attachments.storage.objects import (
     sign_download,
     sign_upload,
 )
+from attachments.storage.parts import SetupStep
 from attachments.storage.policies import build_policies
 
 __all__ = [

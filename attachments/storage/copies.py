@@ -9,6 +9,7 @@ from typing import Any
 
 from attachments.storage.checksums import take_checksum
 from attachments.storage.client import get_bucket, get_client, get_copier, translate_errors
+from attachments.storage.digests import ask_with_checksum
 from attachments.storage.objects import (
     REFUSALS,
     ObjectChanged,
@@ -42,12 +43,13 @@ def copy_object(*, source: str, target: str, headers: ServedHeaders) -> str:
     Raises ``ObjectNotFound``. After ``StorageUnavailable`` the copy may still land.
     """
     with translate_errors({"NoSuchKey": ObjectNotFound}):
-        answer = get_copier().copy_object(
+        answer = ask_with_checksum(
+            get_copier().copy_object,
+            {"ChecksumAlgorithm": "SHA256"},
             Bucket=get_bucket(),
             Key=target,
             CopySource={"Bucket": get_bucket(), "Key": source},
             MetadataDirective="REPLACE",
-            ChecksumAlgorithm="SHA256",
             **headers.as_params(),
         )
         return take_checksum(answer["CopyObjectResult"])

@@ -20,11 +20,13 @@ from attachments.storage.client import (
     get_unsigned_client,
     translate_errors,
 )
+from attachments.storage.digests import ask_with_checksum
 
 MAX_DELETE = 1000  # keys per DeleteObjects, by the S3 API
 # DeleteObjects is XML 1.0: https://www.w3.org/TR/xml/#charsets
 _XML_TEXT = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
 CHUNK_BYTES = 2**18
+_GONE = ("NoSuchKey", "NoSuchVersion")  # Garage's answer for a key that is not there
 # What a store says of one object or upload, not of itself.
 REFUSALS = ("AccessDenied", "InvalidRequest", "MethodNotAllowed", "NotImplemented")
 
@@ -100,7 +102,8 @@ def sign_upload(
 
     No call to the store.
     """
-    fields = {"Content-Type": content_type}
+    # `bucket` is for Garage, which asks for it; others take it.
+    fields = {"bucket": get_bucket(), "Content-Type": content_type}
     if checksum_sha256:
         fields["x-amz-checksum-algorithm"] = "SHA256"
         fields["x-amz-checksum-sha256"] = checksum_sha256
@@ -127,11 +130,16 @@ def sign_download(*, key: str, expires_in: timedelta) -> str:
 
 def get_public_url(key: str) -> str:
     """Where anybody reads this object, if the bucket's policy lets them."""
-    return _get_public_base(get_unsigned_client(), get_bucket()) + quote(key)
+    return spell_url(get_unsigned_client(), key)
 
 
-@lru_cache(maxsize=1)
-def _get_public_base(client: Any, bucket: str) -> str:
+def spell_url(client: Any, key: str) -> str:
+    """The address of an object, as this client reaches the store."""
+    return _get_base(client, get_bucket()) + quote(key)
+
+
+@lru_cache(maxsize=2)  # for clients, for Django
+def _get_base(client: Any, bucket: str) -> str:
     """The address of the bucket, by path or by host as the client is configured."""
     url: str = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "_"})
     return url.removesuffix("_")
@@ -146,7 +154,9 @@ def inspect_object(key: str) -> ObjectFacts:
                 head = body.read(HEAD_BYTES)
             # A store that ignores ranges answers with the whole object, and its length.
             total = answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]
-            return ObjectFacts(size_bytes=int(total), etag=answer["ETag"], head=head)
+            # A proxy that compresses makes it a weak one, which no condition takes.
+            etag = answer["ETag"].removeprefix("W/")
+            return ObjectFacts(size_bytes=int(total), etag=etag, head=head)
     except RangeIsEmpty:
         return ObjectFacts(size_bytes=0, etag="", head=b"")
 
@@ -194,13 +204,18 @@ def put_object(
     checksum_sha256: str,
     headers: ServedHeaders,
 ) -> None:
-    """Write an object as ``copy_object`` does, from bytes of which the store checks the SHA-256."""
+    """Write an object as ``copy_object`` does; the store checks the SHA-256, if it can."""
+
+    def put(**request: Any) -> None:
+        content.seek(0)
+        get_client().put_object(Body=content, **request)
+
     with translate_errors():
-        get_client().put_object(
+        ask_with_checksum(
+            put,
+            {"ChecksumSHA256": checksum_sha256},
             Bucket=get_bucket(),
             Key=key,
-            Body=content,
-            ChecksumSHA256=checksum_sha256,
             **headers.as_params(),
         )
 
@@ -225,6 +240,8 @@ def delete_objects(keys: Iterable[str]) -> dict[str, str]:
                 Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
             )
             for error in answer.get("Errors", []):
+                if error["Code"] in _GONE:
+                    continue
                 refused[error["Key"]] = f"{error['Code']}: {error.get('Message', '')}"
     return refused
 
