@@ -37,12 +37,19 @@ class UploadNotFound(Exception):
     """The multipart upload was aborted or finished."""
 
 
-def copy_object(*, source: str, target: str, headers: ServedHeaders) -> str:
+def copy_object(
+    *, source: str, target: str, headers: ServedHeaders, etag: str | None = None
+) -> str:
     """Copy the object in one piece; give the SHA-256 of the copy if the store tells, else "".
 
-    Raises ``ObjectNotFound``. After ``StorageUnavailable`` the copy may still land.
+    Raises ``ObjectNotFound`` and, if the source has another ETag and the store looks at it,
+    ``ObjectChanged``. After ``StorageUnavailable`` the copy may still land.
     """
-    with translate_errors({"NoSuchKey": ObjectNotFound}):
+    condition: Any = {} if etag is None else {"CopySourceIfMatch": etag}
+    expected: dict[str, type[Exception]] = {"NoSuchKey": ObjectNotFound}
+    if condition:
+        expected["PreconditionFailed"] = ObjectChanged
+    with translate_errors(expected):
         answer = ask_with_checksum(
             get_copier().copy_object,
             {"ChecksumAlgorithm": "SHA256"},
@@ -51,6 +58,7 @@ def copy_object(*, source: str, target: str, headers: ServedHeaders) -> str:
             CopySource={"Bucket": get_bucket(), "Key": source},
             MetadataDirective="REPLACE",
             **headers.as_params(),
+            **condition,
         )
         return take_checksum(answer["CopyObjectResult"])
 

@@ -3,7 +3,7 @@
 Ours are recognised by their ids. Whatever else the bucket holds is written back as it was found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import sleep
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from attachments.storage.state import NotSupported, Reading, Rule
 # Seconds. AWS may give the old rules for a moment: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel
 READ_BACK_AFTER = (0, 0.5, 1)
 
-State = Literal["unchanged", "created", "changed", "impossible", "refused", "failed"]
+State = Literal["unchanged", "created", "changed", "missing", "impossible", "refused", "failed"]
 Level = Literal["ok", "warning", "error"]
 
 
@@ -72,8 +72,15 @@ class BucketPart:
 
     def bring(self) -> SetupStep:
         """Make our rules what is wanted, and look whether the store took them."""
+        return self._report(self._bring)
+
+    def look(self) -> SetupStep:
+        """Tell whether our rules are in force, and change nothing."""
+        return self._report(self._look)
+
+    def _report(self, act: Callable[[], SetupStep]) -> SetupStep:
         try:
-            return self._bring()
+            return act()
         except NotSupported as error:
             return self._settle("impossible", str(error))
         except StorageRefused as refusal:
@@ -102,10 +109,20 @@ class BucketPart:
             best, is_less = lesser[0], True
         else:
             is_less = False
+        return self._tell(_compare(before, best), others, is_less=is_less)
+
+    def _look(self) -> SetupStep:
+        ours, others = self._load()
+        best, *lesser = self.get_variants()
+        if normalise(ours) not in map(normalise, [best, *lesser]):
+            return self._settle("missing", _("our rules are not in force"))
+        return self._tell("unchanged", others, is_less=normalise(ours) != normalise(best))
+
+    def _tell(self, state: State, others: list[Rule], *, is_less: bool) -> SetupStep:
         warning = self.warn(others, is_less=is_less)
         return SetupStep(
             part=self.name,
-            state=_compare(before, best),
+            state=state,
             detail=warning or self.describe(others),
             level="warning" if warning else "ok",
         )

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from attachments.conf import conf
 from attachments.errors import StorageUnavailable
+from attachments.rules.keys import PROBE_MARK
 from attachments.storage.client import (
     get_admin,
     get_bucket,
@@ -116,7 +117,7 @@ class Policy(BucketPart):
 
 def is_publicly_read() -> bool:
     """Whether anybody gets what stands under attachments/: a probe is put there and removed."""
-    key = f"attachments/probe-{token_hex(16)}"
+    key = f"attachments/{PROBE_MARK}{token_hex(16)}"
     with translate_errors():
         get_client().put_object(Bucket=get_bucket(), Key=key, Body=b"probe")
     try:

@@ -100,15 +100,18 @@ def explain_refusal(error: ClientError) -> str:
     return " ".join([said, *_advise(operation, get_code(error))])
 
 
+def advise(code: str, *, keys: str = "", right: str = "") -> str:
+    """What to do where S3 gives this code to the key that these variables hold; "" if unknown."""
+    text = _MISSING_RIGHT if code in DENIED else _ADVICE.get(code, "")
+    return str(text) % {"keys": keys, "right": right}
+
+
 def _advise(operation: str, code: str) -> list[str]:
-    params = {
-        "keys": _name_keys(operation),
-        "right": _RIGHTS.get(operation, f"s3:{operation}"),
-    }
-    advice = [_MISSING_RIGHT if code in DENIED else _ADVICE.get(code, "")]
+    right = _RIGHTS.get(operation, f"s3:{operation}")
+    advice: list[str | Promise] = [advise(code, keys=_name_keys(operation), right=right)]
     if code in DENIED and operation == "PutBucketPolicy":
         advice.append(_BLOCKED)
-    return [str(text) % params for text in advice if text]
+    return [str(text) for text in advice if text]
 
 
 def _name_keys(operation: str) -> str:
