@@ -27,16 +27,16 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--json", action="store_true", help=_("print a line of JSON for each finding at once")
-        )
+        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
     def handle(self, *args: Any, **options: Any) -> None:
         is_json = options["json"]
         # For programs the output is the same in every language.
         with translation.override("en" if is_json else translation.get_language()):
             findings = self._check(is_json=is_json)
-        if not is_json:
+        if is_json:
+            self.stdout.write(json.dumps([asdict(finding) for finding in findings]))
+        else:
             self._print(findings)
         if any(finding.level == "error" for finding in findings):
             sys.exit(1)
@@ -47,14 +47,7 @@ class Command(BaseCommand):
             stop_at_outages(),
             show_progress(_("Checking"), total=total, is_hidden=is_json) as on_progress,
         ):
-
-            def show(finding: doctor.Finding) -> None:
-                on_progress(1)
-                if is_json:
-                    self.stdout.write(json.dumps(asdict(finding)))
-                    self.stdout.flush()
-
-            return doctor.check_storage(on_finding=show)
+            return doctor.check_storage(on_finding=lambda finding: on_progress(1))
 
     def _print(self, findings: list[doctor.Finding]) -> None:
         rows = [
