@@ -3,6 +3,8 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 export PORT ?= 8000
 export S3_PORT ?= 9000
+# The tests start Python some hundred times: it would compile all that it imports each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test lint format bench bench-large requirements messages clean

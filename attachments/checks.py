@@ -15,6 +15,7 @@ from storages.backends.s3 import S3Storage
 
 from attachments.conf import DEFAULTS, conf
 from attachments.policy import AccessPolicy
+from attachments.rules.content_types import get_file_type
 
 MAX_POST_MB = 5 * 1024  # S3's CopyObject and POST take at most 5 GiB
 
@@ -28,6 +29,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         *_check_pairs(),
         *_check_message_model(),
         *_check_access_policy(),
+        *_check_content_types(conf["ALLOWED_CONTENT_TYPES"]),
     ]
 
 
@@ -115,6 +117,25 @@ def _check_access_policy() -> list[CheckMessage]:
             return []
         problem = f"ATTACHMENTS['ACCESS_POLICY'] names {path!r}, which is not an AccessPolicy."
     return [Error(problem, hint="Subclass attachments.policy.AccessPolicy.", id="attachments.E004")]
+
+
+def _check_content_types(allowed: Any) -> list[CheckMessage]:
+    if not isinstance(allowed, list | tuple):
+        return []  # _check_values explains
+    hint = (
+        "The README lists the known types. application/octet-stream takes any file, and is "
+        "always a download."
+    )
+    return [
+        checks.Warning(
+            f"ATTACHMENTS['ALLOWED_CONTENT_TYPES'] has {name!r}. Nothing can recognise its files: "
+            "each will be rejected.",
+            hint=hint,
+            id="attachments.W005",
+        )
+        for name in allowed
+        if isinstance(name, str) and get_file_type(name) is None
+    ]
 
 
 def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

@@ -72,7 +72,8 @@ class AttachmentsSettings:
     @property
     def cors_allowed_origins(self) -> tuple[str, ...]:
         """Browser origins that may post to and read from the bucket."""
-        return tuple(self["CORS_ALLOWED_ORIGINS"])
+        origins = (origin.strip().rstrip("/") for origin in self["CORS_ALLOWED_ORIGINS"])
+        return tuple(dict.fromkeys(filter(None, origins)))
 
     @property
     def download_expires_in(self) -> timedelta:

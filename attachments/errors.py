@@ -207,6 +207,26 @@ class StorageUnavailable(Unavailable):
     code = "storage_unavailable"
     message = _("The file storage is not available. Try again later.")
 
+    @property
+    def reason(self) -> str:
+        """For operators: with the cause, which clients are not told."""
+        return f"{self.detail} ({self.__cause__})" if self.__cause__ else self.detail
+
+
+class StorageRefused(StorageUnavailable):
+    """The store answers, and refuses: waiting mends nothing, an operator has to.
+
+    Clients get what an outage gives them. ``reason`` is for the operator: what was refused, in the
+    store's own words, and what to do.
+    """
+
+    def __init__(self, *, code: str, reason: str) -> None:
+        super().__init__(code=code, reason=reason)
+
+    @property
+    def reason(self) -> str:
+        return str(self.params["reason"])
+
 
 class UnknownRejection(RejectedUpload):
     """A row keeps a code that this release does not know: a newer one wrote it."""

@@ -1,26 +1,23 @@
 """Rows: what is known of each file."""
 
 import secrets
-from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
-from django.db import connections, models, router
+from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.http import content_disposition_header
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from attachments.conf import conf
 from attachments.errors import make_rejection
 from attachments.policy import User, get_access_policy
+from attachments.row_sql import PlainSqlModel
 from attachments.rules.content_types import get_extensions, is_inline
-from attachments.rules.filenames import make_safe_name
+from attachments.rules.filenames import make_disposition, make_safe_name, make_served_name
 from attachments.rules.keys import hide_nonce
 from attachments.storage import ServedHeaders, get_attachments_storage
 
@@ -92,7 +89,7 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         return self.ready().filter(checksum_sha256="")
 
 
-class Attachment(models.Model):
+class Attachment(PlainSqlModel):
     """One file that a user uploads, from the signed form to the served object."""
 
     class Status(models.TextChoices):
@@ -221,36 +218,6 @@ class Attachment(models.Model):
     def __str__(self) -> str:
         return self.filename
 
-    @classmethod
-    def find(cls, attachment_id: UUID) -> "Attachment | None":
-        """The row with this id, whoever may see it.
-
-        In plain SQL: Django takes longer to write this statement than PostgreSQL to run it. By the
-        id alone: with the user, and without statistics, PostgreSQL walks through all that they
-        have. Each column by its name: a newer release may add some while this one runs.
-        """
-        using = cls.objects.db
-        pk = cls._meta.pk.get_db_prep_value(attachment_id, connections[using], prepared=False)
-        return next(iter(cls.objects.raw(_get_find_statement(using), [pk])), None)
-
-    @classmethod
-    def insert(cls, attachments: Sequence["Attachment"]) -> None:
-        """Insert new rows, all or none, in one statement; in plain SQL as ``find``.
-
-        As ``bulk_create``, it sends no signals. Raises ``IntegrityError``.
-        """
-        using = router.db_for_write(cls)
-        connection = connections[using]
-        values = [
-            field.get_db_prep_save(field.pre_save(attachment, add=True), connection)
-            for attachment in attachments
-            for field in cls._meta.concrete_fields
-        ]
-        with connection.cursor() as cursor:
-            cursor.execute(_make_insert_statement(using, len(attachments)), values)
-        for attachment in attachments:
-            attachment._state.adding, attachment._state.db = False, using
-
     @property
     def key(self) -> str:
         """The key of the object that the row stands for now."""
@@ -267,12 +234,17 @@ class Attachment(models.Model):
         return f"attachments/{self.pk}/{secrets.token_hex(16)}/{safe_name}"
 
     @property
+    def served_name(self) -> str:
+        """The user's own filename, with an extension of the verified type."""
+        return make_served_name(self.filename, extensions=get_extensions(self.content_type))
+
+    @property
     def disposition(self) -> str:
-        """RFC 6266: the user's own filename, shown in place only if that is safe."""
+        """RFC 6266: how it is called, and shown in place only if that is safe."""
         return self.spell_disposition(as_attachment=not is_inline(self.content_type))
 
     def spell_disposition(self, *, as_attachment: bool) -> str:
-        return content_disposition_header(as_attachment, self.filename) or "inline"
+        return make_disposition(self.served_name, as_attachment=as_attachment)
 
     @property
     def headers(self) -> ServedHeaders:
@@ -304,29 +276,6 @@ class Attachment(models.Model):
             return None
         error = make_rejection(**self.error)
         return {"code": error.code, "detail": error.detail}
-
-
-@cache
-def _get_find_statement(using: str) -> str:
-    quote = connections[using].ops.quote_name
-    pk = quote(str(Attachment._meta.pk.column))
-    return f"SELECT {_spell_columns(using)} FROM {_spell_table(using)} WHERE {pk} = %s"  # noqa: S608 (no input in it)
-
-
-@cache
-def _make_insert_statement(using: str, rows: int) -> str:
-    row = f"({', '.join(['%s'] * len(Attachment._meta.concrete_fields))})"
-    target = f"{_spell_table(using)} ({_spell_columns(using)})"
-    return f"INSERT INTO {target} VALUES {', '.join([row] * rows)}"  # noqa: S608 (no input in it)
-
-
-def _spell_columns(using: str) -> str:
-    quote = connections[using].ops.quote_name
-    return ", ".join(quote(str(field.column)) for field in Attachment._meta.concrete_fields)
-
-
-def _spell_table(using: str) -> str:
-    return connections[using].ops.quote_name(Attachment._meta.db_table)
 
 
 class IdempotencyKey(models.Model):

@@ -100,8 +100,13 @@ STORAGES = {
     },
 }
 
-# Browsers of these origins may call the API, and post to and read from the bucket.
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=["http://localhost:5173"])
+# Browsers of these origins may call the API, and post to and read from the bucket: by default the
+# usual development server, and this site itself.
+_PORT = env.ENVIRON.get("PORT") or "8000"
+_DEV_HOSTS = ("localhost:5173", f"localhost:{_PORT}", f"127.0.0.1:{_PORT}")
+_DEV_ORIGINS = [f"http://{host}" for host in _DEV_HOSTS]
+_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=_DEV_ORIGINS)
+CORS_ALLOWED_ORIGINS = [origin.strip() for origin in _ORIGINS]
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
 CORS_EXPOSE_HEADERS = ["Idempotent-Replayed", "Retry-After"]
 

@@ -1,6 +1,7 @@
 """Real servers for the whole run, and the fixtures that tests share."""
 
 import copy
+import functools
 import os
 import shutil
 import tempfile
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import django
 import pytest
 import requests
@@ -23,39 +25,58 @@ from tests import stores
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers before pytest-django reads the settings, which name them.
 
-    Each worker of pytest-xdist has servers of its own. The process that hands out the tests needs
-    none.
+    The workers of pytest-xdist find them in their environment; each has a database and a bucket of
+    its own there.
     """
-    worker = getattr(config, "workerinput", {}).get("workerid", "")
-    if config.getoption("numprocesses", None) and not worker:
-        return
-    directory = config.stash[_directory] = tempfile.TemporaryDirectory(prefix="nodus-")
+    os.environ.setdefault("S3_BUCKET", "test-attachments")
+    if worker := getattr(config, "workerinput", {}).get("workerid"):
+        os.environ["S3_BUCKET"] = stores.name_bucket(worker.zfill(8))
+    else:
+        _start_servers(config)
+    if worker or not config.getoption("numprocesses", None):
+        _set_up_django()
+
+
+def _start_servers(config: pytest.Config) -> None:
+    directory = config.stash[_directory] = tempfile.TemporaryDirectory(
+        prefix="nodus-", ignore_cleanup_errors=True
+    )
     root = Path(directory.name)
     root.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root
-    bucket = os.environ["S3_BUCKET"] = os.environ.get("S3_BUCKET", "test-attachments") + worker
     root_key = make_up_key("root")
-    variables, services = start_missing_services(
+    bucket = os.environ["S3_BUCKET"]
+    variables, config.stash[_services] = start_missing_services(
         data_dir=root,
-        buckets=[bucket, bucket + stores.SUFFIX_PATTERN],
+        buckets=[bucket + stores.SUFFIX_PATTERN * depth for depth in range(3)],
         root=root_key,
         is_durable=False,
     )
-    config.stash[_services] = services
     if "S3_ENDPOINT_URL" in variables:
         variables |= stores.name_root_key(root_key)
     os.environ.update(variables)
+
+
+def _set_up_django() -> None:
+    """Set up Django, and let what each test does be fast."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nodus.settings")
     django.setup()
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fast one
+    from django.test import TransactionTestCase
+
+    from tests.databases import empty_tables
+
+    TransactionTestCase._fixture_teardown = empty_tables
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Each boto3 session reads botocore's description of S3 anew, in 0.1 s: let them share it.
+    botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 
-# The modules that take longest. If they began last, the other cores would wait for them.
-_LONGEST = ("test_run", "test_sqlite", "test_faults", "test_wheel")
+# The modules that take longest, the longest first. If they began last, the others would be done.
+_LONGEST = ["test_run", "test_sqlite", "test_promise", "test_faults"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the tests of what the database cannot do, as on SQLite: see tests/test_sqlite.py."""
-    items.sort(key=lambda item: item.path.stem not in _LONGEST)
+    items.sort(key=lambda item: [*_LONGEST, item.path.stem].index(item.path.stem))
     if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
         return
     deselected = [item for item in items if item.get_closest_marker("postgres")]

@@ -17,10 +17,11 @@ from typing import IO, Any, NamedTuple, Self, TypedDict, Unpack
 from urllib.parse import parse_qsl, unquote, urlsplit
 from wsgiref.headers import Headers
 
-import botocore.session
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.loaders import create_loader
+from botocore.model import ServiceModel
 from django.conf import settings
 
 PIECE_BYTES = 64 * 1024
@@ -53,7 +54,8 @@ def name_operation(method: str, path: str, query: str, headers: Iterable[str]) -
 @cache
 def _load_operations() -> list[tuple[str, str, int, set[str]]]:
     """Each operation with its method, the depth of its path, and what a request of it carries."""
-    model = botocore.session.get_session().get_service_model("s3")
+    # Not that of a session: its clients change what they share.
+    model = ServiceModel(create_loader().load_service_model("s3", "service-2"), "s3")
     operations = [("PostObject", "POST", 1, set[str]())]  # boto3 signs it and never calls it
     marks = {"querystring": "?", "header": ""}
     for operation in map(model.operation_model, model.operation_names):

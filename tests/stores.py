@@ -19,8 +19,9 @@ from moto.server import ThreadedMotoServer
 from attachments.storage.policies import VARIABLES, Key
 from nodus.dev.embedded import EmbeddedS3, find_free_ports
 
-# Buckets that a test makes for itself have the name of the suite's and nine characters more: the
-# keys are for those too, and `?` lets the pattern match a bucket's name and nothing in a bucket.
+# A worker's bucket has the name of the suite's and nine characters more, and so has what a test
+# makes for itself: the keys are for those too. `?` lets the pattern match a bucket's name and
+# nothing in a bucket.
 SUFFIX_PATTERN = "-????????"
 
 
@@ -36,7 +37,7 @@ def name_root_key(key: Key) -> dict[str, str]:
 
 def make_store(data_dir: Path) -> EmbeddedS3:
     """A store that a test may stop; it knows the keys of the suite."""
-    root = _get_root_key()
+    root = get_root_key()
     keys = {
         role: Key(
             access_key=os.environ[f"{prefix}_ACCESS_KEY"],
@@ -85,7 +86,7 @@ STORES = {
 def open_resource(endpoint_url: str) -> Any:
     """boto3 itself, to see what is in a store without our code. It may do anything."""
     options = settings.STORAGES["attachments"]["OPTIONS"]
-    key = _get_root_key()
+    key = get_root_key()
     return boto3.resource(
         "s3",
         endpoint_url=endpoint_url,
@@ -95,7 +96,7 @@ def open_resource(endpoint_url: str) -> Any:
     )
 
 
-def _get_root_key() -> Key:
+def get_root_key() -> Key:
     return Key(
         access_key=os.environ.get("TEST_S3_ACCESS_KEY", settings.S3_ACCESS_KEY),
         secret_key=os.environ.get("TEST_S3_SECRET_KEY", settings.S3_SECRET_KEY),

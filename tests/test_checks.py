@@ -1,4 +1,5 @@
 import pytest
+from django.core.checks import WARNING
 
 from attachments.checks import check_access_keys, check_settings, check_storage
 from attachments.policy import get_access_policy
@@ -78,6 +79,16 @@ def test_a_missing_or_wrong_message_model(settings, value, words):
     assert error.id == "attachments.E003"
     assert words in error.msg
     assert "AUTH_USER_MODEL" in error.hint
+
+
+def test_a_type_that_nothing_can_recognise(settings):
+    names = ["image/png", "text/x-mine", "application/geo+json", "font/woff2", "application/x-mine"]
+
+    (warning,) = check(settings, ALLOWED_CONTENT_TYPES=names)
+
+    assert (warning.id, warning.level) == ("attachments.W005", WARNING)
+    assert "'application/x-mine'" in warning.msg
+    assert "application/octet-stream" in warning.hint
 
 
 @pytest.mark.parametrize("value", ["nosuch.Policy", "attachments.policy.get_access_policy", "x"])

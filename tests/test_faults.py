@@ -207,7 +207,7 @@ def test_presign_with_a_store_that_was_never_seen(settings, user, api):
 @pytest.fixture
 def own_database():
     """A database that a test may stop."""
-    with tempfile.TemporaryDirectory(prefix="nodus-") as directory:
+    with tempfile.TemporaryDirectory(prefix="nodus-", ignore_cleanup_errors=True) as directory:
         Path(directory).chmod(0o755)  # PostgreSQL runs as another user when the tests run as root
         database = EmbeddedPostgres(data_dir=Path(directory) / "postgres", is_durable=False)
         yield database

@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 
 from attachments import storage
-from attachments.errors import StorageUnavailable
+from attachments.errors import StorageRefused
 from attachments.storage import bucket as bucket_module
 from attachments.storage.policies import VARIABLES
 from nodus.dev.embedded import EmbeddedS3, find_free_ports, make_up_key
@@ -311,14 +311,16 @@ def test_set_up_needs_the_admin_key_and_using_the_bucket_does_not(store, setting
     """On the store of one bucket, by our code; the bucket there has no rules yet."""
     use_store(settings, store, admin=False)
     bucket_module.forget_bucket()
-    storage.ensure_bucket()
-    with pytest.raises(StorageUnavailable):
-        storage.setup_bucket()
+    with pytest.raises(StorageRefused, match="storage_unavailable") as refusal:
+        storage.ensure_bucket()
+    assert "the right s3:GetBucketPolicy" in refusal.value.reason
 
     use_store(settings, store)
     steps = storage.setup_bucket()
 
     try:
+        use_store(settings, store, admin=False)
+        storage.ensure_bucket()  # the main key sees that anybody may read what is served
         assert {step.part: step.state for step in steps} == {
             "bucket": "unchanged",
             "policy": "created",

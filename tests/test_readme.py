@@ -11,6 +11,7 @@ from django.core.management import get_commands
 
 from attachments.conf import DEFAULTS
 from attachments.errors import AttachmentError
+from attachments.rules.file_types import TYPES
 from tests.documents import ROOT, VARIABLES, read_example, read_table
 
 README = (ROOT / "README.md").read_text()
@@ -35,6 +36,18 @@ def test_the_table_of_settings_is_the_code():
 
 def test_each_setting_is_explained():
     assert all(meaning for *_, meaning in read_table("Settings"))
+
+
+def test_the_table_of_content_types_is_the_code():
+    rows = {
+        name: (tuple(extensions.split()), tuple(aliases.split()), shown == "yes")
+        for name, extensions, aliases, _, shown in read_table("Types", "docs/content-types.md")
+    }
+
+    assert rows == {
+        name: (file_type.extensions, file_type.aliases, file_type.is_inline)
+        for name, file_type in TYPES.items()
+    }
 
 
 def test_the_table_of_variables_is_the_template():

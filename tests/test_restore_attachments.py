@@ -303,10 +303,23 @@ def test_a_dry_run_tells_that_the_bucket_is_missing(src, user, attachment_of, re
 def test_a_restore_makes_the_bucket(src, user, attachment_of, request):
     attachment = attachment_of(user)
     back_up(src)
+    lose_database()
     other_bucket = request.getfixturevalue("other_bucket")
 
     assert run_json(src)["objects"]["created"] == 1
     assert list_keys(other_bucket) == {attachment.key}
+
+
+def test_a_restore_makes_no_bucket_where_there_are_files(src, user, attachment_of, request):
+    attachment_of(user)
+    back_up(src)
+    other_bucket = request.getfixturevalue("other_bucket")
+
+    with pytest.raises(CommandError, match="is missing") as stopped:
+        run(src)
+
+    assert stopped.value.returncode == 2
+    assert other_bucket.creation_date is None
 
 
 def test_without_a_terminal_overwriting_needs_a_yes(src, changed, user, monkeypatch):

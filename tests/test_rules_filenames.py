@@ -1,9 +1,15 @@
 import unicodedata
+from urllib.parse import unquote
 
 import pytest
 
 from attachments.errors import InvalidFilename
-from attachments.rules.filenames import clean_filename, make_safe_name
+from attachments.rules.filenames import (
+    clean_filename,
+    make_disposition,
+    make_safe_name,
+    make_served_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +89,7 @@ def test_what_is_odd_is_refused(name):
         ("a b/../c", "c.png"),
         (".png", "png.png"),
         ("x" * 255, "x" * 96 + ".png"),
+        ("Draft 1.2", "Draft-1-2.png"),
         ("%2e%2e\"'<>&.png", "2e-2e.png"),
     ],
 )
@@ -96,3 +103,50 @@ def test_a_types_own_other_extension_stays():
 
 def test_an_unknown_type_gets_no_extension():
     assert make_safe_name("run.exe", extensions=()) == "run"
+
+
+@pytest.mark.parametrize(
+    ("name", "served"),
+    [
+        ("a.pdf", "a.pdf"),
+        ("A.PDF", "A.PDF"),
+        ("Отчёт за год.hta", "Отчёт за год.pdf"),
+        ("a.pdf.exe", "a.pdf.pdf"),
+        ("a.png", "a.pdf"),
+        ("a", "a.pdf"),
+        ("Draft 1.2", "Draft 1.2.pdf"),
+        ("Mr. Smith", "Mr. Smith.pdf"),
+        ("a.hta.", "a.hta..pdf"),
+        (".hta", ".hta.pdf"),
+        ("x" * 255, "x" * 251 + ".pdf"),
+    ],
+)
+def test_a_file_is_called_as_its_type_is(name, served):
+    assert make_served_name(name, extensions=(".pdf",)) == served
+
+
+def test_where_any_extension_will_do_the_name_stays():
+    assert make_served_name("run.exe", extensions=()) == "run.exe"
+
+
+@pytest.mark.parametrize(
+    ("filename", "end"),
+    [
+        ("中" * 251 + ".png", ".png"),
+        ("😀" * 251 + ".png", ".png"),
+        ("a." + "中" * 253, "%AD"),  # that is no extension
+    ],
+)
+def test_a_disposition_is_no_longer_than_stores_keep(filename, end):
+    header = make_disposition(filename, as_attachment=True)
+
+    assert 1900 < len(header) <= 2000
+    assert header.startswith("attachment; filename*=utf-8''")
+    assert header.endswith(end)
+
+
+def test_a_name_that_fits_is_whole_in_its_disposition():
+    cyrillic = "я" * 250 + ".png"
+
+    assert unquote(make_disposition(cyrillic, as_attachment=False)).endswith(cyrillic)
+    assert make_disposition("a.png", as_attachment=False) == 'inline; filename="a.png"'

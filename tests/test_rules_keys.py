@@ -11,6 +11,10 @@ from attachments.rules.keys import hide_nonce
         ("pending/id", "pending/id"),
         ("attachments/id", "attachments/id"),
         ("other/a/b/c", "other/a/b/c"),
+        (
+            '"http://s3/b/pending/id?X-Amz-Credential=k&X-Amz-Signature=s".',
+            '"http://s3/b/pending/id?…".',
+        ),
     ],
 )
 def test_a_shown_key_names_the_attachment_and_opens_nothing(key, shown):

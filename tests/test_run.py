@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -31,14 +31,16 @@ def tree():
     """A copy of the code. What a test leaves running in it is stopped."""
     # Not pytest's directory: the next pytest closes that to others, and PostgreSQL runs as another
     # user when root runs this.
-    with tempfile.TemporaryDirectory(prefix="nodus-run-") as directory:
+    # Servers that are stopped may still write when their directory is removed.
+    with tempfile.TemporaryDirectory(prefix="nodus-run-", ignore_cleanup_errors=True) as directory:
         root = Path(directory)
         for name in ("nodus", "attachments"):
             shutil.copytree(settings.BASE_DIR / name, root / name)
         yield root
         for process in find_processes(root):
-            process.kill()
-            process.wait()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait()
 
 
 def find_processes(tree):

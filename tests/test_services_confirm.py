@@ -22,6 +22,7 @@ from attachments.errors import (
 )
 from attachments.models import Attachment
 from attachments.services.attempts import Attempt
+from tests.real_files import make_id3_tag
 from tests.stores import get_checksum
 
 pytestmark = pytest.mark.django_db
@@ -98,25 +99,76 @@ def test_every_allowed_type_is_confirmed(user, upload, content_type):
     assert confirm(ticket, user).content_type == content_type
 
 
+@pytest.fixture
+def allow(settings):
+    """Let hosts add these types."""
+
+    def add(*content_types):
+        settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ALLOWED_CONTENT_TYPES": content_types}
+
+    return add
+
+
 @pytest.mark.parametrize(
-    ("content_type", "content"),
+    ("content_type", "content", "name"),
     [
-        ("text/html", HTML),
-        ("image/svg+xml", b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'),
-        ("application/xml", b'<?xml version="1.0"?><a/>'),
-        ("text/javascript", b"alert(1)"),
+        ("text/html", HTML, "a.html"),
+        ("image/svg+xml", b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "a.svg"),
+        ("application/xml", b'<?xml version="1.0"?><a/>', "a.xml"),
+        ("text/javascript", b"alert(1)", "a.js"),
+        ("application/json", b'{"a": "<script>"}', "a.json"),
+        ("text/plain", "Привет <script>".encode("cp1251"), "a.txt"),
+        ("text/csv", b"ID;BM\n", "a.csv"),
+        ("application/octet-stream", HTML, "a.hta"),
     ],
 )
 def test_a_type_that_browsers_may_run_is_served_as_a_download(
-    user, upload, bucket, settings, content_type, content
+    user, upload, bucket, allow, content_type, content, name
 ):
-    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ALLOWED_CONTENT_TYPES": [content_type]}
+    allow(content_type)
 
-    attachment = confirm(upload(user, content_type, content, filename='a".x'), user)
+    attachment = confirm(upload(user, content_type, content, filename="a.hta"), user)
 
     served = read_served(bucket, attachment)
     assert served["ContentType"] == content_type
-    assert served["ContentDisposition"] == 'attachment; filename="a\\".x"'
+    assert served["ContentDisposition"] == f'attachment; filename="{name}"'
+
+
+@pytest.mark.parametrize(
+    "content", [HTML, b"<svg onload='alert(1)'/>", b"<?php phpinfo();", b"MZ\0"]
+)
+@pytest.mark.parametrize("content_type", ["text/plain", "text/csv"])
+def test_a_web_page_or_a_program_is_no_plain_text(user, upload, allow, content_type, content):
+    allow(content_type)
+    ticket = upload(user, content_type, content)
+
+    with pytest.raises(ContentMismatch):
+        confirm(ticket, user)
+
+
+def test_a_file_is_served_with_an_extension_of_its_verified_type(user, upload, bucket, samples):
+    content = b"\x1b%-12345X@PJL JOB\r\n" + samples["application/pdf"]
+
+    attachment = confirm(upload(user, "application/pdf", content, filename='"a".hta'), user)
+
+    assert attachment.filename == '"a".hta'
+    assert attachment.key.endswith("/a.pdf")
+    served = read_served(bucket, attachment)
+    assert served["ContentDisposition"] == r'inline; filename="\"a\".pdf"'
+
+
+def test_an_mp3_is_judged_by_what_follows_its_cover(user, upload, samples, store_calls):
+    cover = make_id3_tag(200_000)
+    song = upload(user, "audio/mpeg", cover + samples["audio/mpeg"])
+    page = upload(user, "audio/mpeg", cover + HTML)
+    endless = upload(user, "audio/mpeg", cover)
+    store_calls()
+
+    assert confirm(song, user).status == "ready"
+    assert store_calls().count("GetObject") == 2
+    for ticket in (page, endless):
+        with pytest.raises(ContentMismatch):
+            confirm(ticket, user)
 
 
 def test_confirm_again_gives_the_same(user, upload):

@@ -206,10 +206,15 @@ def test_the_contracts_own_names(read, name, key, value):
 
 
 def test_origins_and_publicity(read):
-    values = read(CORS_ALLOWED_ORIGINS="https://a.example,https://b.example", S3_PUBLIC_READ="0")
+    values = read(CORS_ALLOWED_ORIGINS="https://a.example, https://b.example", S3_PUBLIC_READ="0")
 
     assert values["ATTACHMENTS"]["CORS_ALLOWED_ORIGINS"] == [
         "https://a.example",
         "https://b.example",
     ]
     assert values["ATTACHMENTS"]["PUBLIC_READ"] is False
+
+
+def test_the_sites_own_origin_is_among_the_defaults(read):
+    assert "http://localhost:8000" in read()["ATTACHMENTS"]["CORS_ALLOWED_ORIGINS"]
+    assert "http://localhost:8001" in read(PORT="8001")["CORS_ALLOWED_ORIGINS"]

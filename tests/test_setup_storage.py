@@ -17,8 +17,8 @@ def test_it_says_what_it_found(bucket):
     lines = run().splitlines()
 
     assert lines[0] == f"bucket     unchanged  {bucket.name}"
-    assert lines[1] == "policy     unchanged  anybody may read attachments/*"
-    assert lines[2] == "CORS       unchanged  http://localhost:5173"
+    assert lines[1] == "policy     unchanged  anybody may read attachments/* and thumbnails/*"
+    assert lines[2].startswith("CORS       unchanged  http://localhost:5173, http://localhost:8000")
     assert lines[3].startswith("lifecycle  unchanged  pending/ expires after 2 days")
 
 
@@ -31,5 +31,35 @@ def test_it_speaks_json(bucket):
 def test_the_store_is_down(settings):
     take_store_away(settings)
 
-    with pytest.raises(CommandError, match=r"not available.*Could not connect"):
+    with pytest.raises(CommandError, match=r"not available.*Could not connect") as stop:
         run()
+
+    assert stop.value.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"ADMIN_ACCESS_KEY": "nobody"}, "InvalidAccessKeyId: .* S3_ADMIN_ACCESS_KEY"),
+        ({"ADMIN_SECRET_KEY": "wrong"}, "SignatureDoesNotMatch: .* S3_ADMIN_ACCESS_KEY"),
+    ],
+    ids=["access key", "secret key"],
+)
+def test_a_wrong_key_is_told_in_the_stores_words(bucket, settings, wrong, words):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, **wrong}
+
+    with pytest.raises(CommandError, match=words) as stop:
+        run()
+
+    assert stop.value.returncode == 2
+    assert "later" not in str(stop.value)
+
+
+def test_what_is_not_in_force_ends_with_1(bucket, settings, monkeypatch):
+    step = storage.SetupStep(part="policy", state="refused", detail="why", level="error")
+    monkeypatch.setattr(storage, "setup_bucket", lambda: [step])
+
+    assert run(status=1) == "policy     refused    why\n"
+    assert json.loads(run("--json", status=1)) == [
+        {"part": "policy", "state": "refused", "detail": "why", "level": "error"}
+    ]

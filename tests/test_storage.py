@@ -1,5 +1,6 @@
 """What the app asks of a store: one suite, over every store."""
 
+import base64
 import copy
 import hashlib
 import json
@@ -26,6 +27,7 @@ HEADERS = storage.ServedHeaders(
 
 
 SHA256 = get_checksum(b"hello")
+OUR_STATEMENTS = ["NodusAttachmentsPublicRead", "NodusAttachmentsNoOldVersions"]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,18 @@ def test_inspect_of_an_empty_object(ready_store):
 def test_inspect_of_a_missing_object(ready_store):
     with pytest.raises(storage.ObjectNotFound):
         storage.inspect_object("pending/1")
+
+
+def test_a_range_begins_where_it_is_asked_for(ready_store):
+    content = bytes(range(256)) * 100
+    ready_store.put_object(Key="pending/1", Body=content)
+
+    assert storage.read_range("pending/1", start=1001) == content[1001 : 1001 + 16384]
+    assert storage.read_range("pending/1", start=25_598) == content[-2:]
+    assert storage.read_range("pending/1", start=25_600) == b""
+    assert storage.read_range("pending/1", start=2**41) == b""
+    with pytest.raises(storage.ObjectNotFound):
+        storage.read_range("pending/2", start=1)
 
 
 def test_a_missing_bucket_is_not_a_missing_object(store):
@@ -391,8 +405,23 @@ def test_a_form_with_a_checksum_takes_only_those_bytes(ready_store, post_file):
 
 
 @real_store
-def test_a_form_expires(ready_store, post_file):
-    assert post_file(sign(expires_in=timedelta(seconds=-1)), b"hello").status_code == 403
+def test_a_form_expires_and_the_store_says_so(ready_store, post_file):
+    expired = post_file(sign(expires_in=timedelta(seconds=-1)), b"hello")
+    refused = post_file(sign(), b"hello", **{"Content-Type": "text/html"})
+
+    assert (expired.status_code, refused.status_code) == (403, 403)
+    assert "<Code>AccessDenied</Code>" in expired.text
+    assert "expired" in expired.text
+    assert "expired" not in refused.text
+
+
+def test_the_form_names_the_bucket(ready_store):
+    """Garage refuses one that does not; what else stands in a form must be in its policy too."""
+    fields = sign().fields
+    conditions = json.loads(base64.b64decode(fields["policy"]))["conditions"]
+
+    assert fields["bucket"] == ready_store.name
+    assert {"bucket": ready_store.name} in conditions
 
 
 @real_store
@@ -441,7 +470,7 @@ def test_setup_makes_a_bucket_and_its_rules(store):
         ("pending/", 2),
         ("quarantine/", 30),
     }
-    assert store.Cors().cors_rules[0]["AllowedOrigins"] == ["http://localhost:5173"]
+    assert "http://localhost:5173" in store.Cors().cors_rules[0]["AllowedOrigins"]
 
 
 def test_setup_follows_the_settings(ready_store, settings):
@@ -479,7 +508,8 @@ def test_retention_expires_objects_with_a_margin_after_their_rows(ready_store, s
     storage.setup_bucket()
 
     others = {"nodus-attachments-pending": 2, "nodus-attachments-quarantine": 30}
-    assert with_retention == {**others, "nodus-attachments-attachments": 395}
+    served = {"nodus-attachments-attachments": 395, "nodus-attachments-thumbnails": 395}
+    assert with_retention == {**others, **served}
     assert read_days() == others
 
 
@@ -543,7 +573,7 @@ def test_setup_warns_of_a_policy_that_opens_pending(store):
     steps = {step.part: step for step in storage.setup_bucket()}
 
     assert "WARNING" in steps["policy"].detail
-    assert len(read_policy(store)) == 2
+    assert [item.get("Sid", "") for item in read_policy(store)] == ["", *OUR_STATEMENTS]
 
 
 def test_the_bucket_appears_on_first_use_and_is_asked_for_once(store, store_calls):
@@ -554,7 +584,7 @@ def test_the_bucket_appears_on_first_use_and_is_asked_for_once(store, store_call
 
     assert "CreateBucket" in made
     assert store_calls() == []
-    assert [item["Sid"] for item in read_policy(store)] == ["NodusAttachmentsPublicRead"]
+    assert [item["Sid"] for item in read_policy(store)] == OUR_STATEMENTS
 
 
 def test_two_processes_that_make_the_bucket_at_once(store, monkeypatch):

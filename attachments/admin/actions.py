@@ -135,7 +135,7 @@ def retry_deletions(
     try:
         count = services.retry_deletions(queryset)
     except StorageUnavailable as error:
-        model_admin.message_user(request, error.detail, messages.ERROR)
+        model_admin.message_user(request, error.reason, messages.ERROR)
         return
     text = ngettext("Deleted %(count)d object.", "Deleted %(count)d objects.", count)
     model_admin.message_user(request, text % {"count": count}, messages.SUCCESS)

@@ -20,7 +20,7 @@ from attachments.backups.row_load import Existing, RestoreCounts, restore_rows
 from attachments.backups.snapshots import OpenSnapshot
 from attachments.backups.transfers import JOBS, OnProgress, ignore_progress, spool
 from attachments.errors import WouldOverwrite
-from attachments.models import ObjectDeletion
+from attachments.models import Attachment, ObjectDeletion
 from attachments.rules.checksums import to_base64
 from attachments.storage.threads import run_in_order
 
@@ -91,7 +91,7 @@ def restore_attachments(
     Raises ``RowsDoNotFit`` and ``WouldOverwrite`` before any row has changed, and
     ``BackupUnavailable`` and ``StorageUnavailable``, after which the same restore can go on.
     """
-    storage.ensure_bucket()
+    storage.ensure_bucket(has_files=Attachment.objects.ready().exists)
     report = RestoreReport(snapshot=snapshot.facts.id)
     restore = partial(_restore_object, archive, existing, _make_look(), on_progress)
     entries = _forget_notes(snapshot.read_manifest())

@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from attachments.errors import StorageUnavailable
+from attachments.errors import StorageRefused, StorageUnavailable
 
 COULD_NOT_RUN = 2
 """The exit status of a command that could not work; 1 means that it found something wrong."""
@@ -53,6 +53,8 @@ def stop_at_outages(hint: str = "") -> Iterator[None]:
     """End the command with ``COULD_NOT_RUN`` if the store or the database does not answer."""
     try:
         yield
+    except StorageRefused as error:  # no "try again later" here
+        raise CommandError(error.reason, returncode=COULD_NOT_RUN) from error
     except StorageUnavailable as error:
         message = " ".join(filter(None, [str(error.detail), hint, f"({error.__cause__})"]))
         raise CommandError(message, returncode=COULD_NOT_RUN) from error

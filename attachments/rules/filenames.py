@@ -4,6 +4,7 @@ import re
 import unicodedata
 from pathlib import PurePosixPath
 
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext_lazy as _
 
 from attachments.errors import InvalidFilename
@@ -11,6 +12,10 @@ from attachments.errors import InvalidFilename
 MAX_FILENAME_LENGTH = 255
 # Short enough for any file system on which a store keeps its keys, with any prefix.
 MAX_SAFE_NAME_LENGTH = 100
+
+# Some stores keep 2 KiB of it, and 255 characters may take 3 KiB.
+MAX_DISPOSITION_BYTES = 2000
+MAX_SUFFIX_LENGTH = 16  # what is longer is no extension
 
 # Control characters, lone surrogates, and characters that would break a line of a list or a log.
 _FORBIDDEN_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
@@ -20,6 +25,8 @@ _BIDI_OVERRIDES = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE
 )
+
+_EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,9}", re.IGNORECASE | re.ASCII)
 
 
 def clean_filename(value: str) -> str:
@@ -47,16 +54,43 @@ def clean_filename(value: str) -> str:
     return name
 
 
+def make_disposition(filename: str, *, as_attachment: bool) -> str:
+    """The header Content-Disposition, by RFC 6266, with as much of the name as stores keep.
+
+    The name keeps its extension, so that programs still know the file.
+    """
+    suffix = PurePosixPath(filename).suffix
+    suffix = suffix if len(suffix) <= MAX_SUFFIX_LENGTH else ""
+    stem = filename.removesuffix(suffix)
+    while len(header := _spell_disposition(stem + suffix, as_attachment)) > MAX_DISPOSITION_BYTES:
+        stem = stem[:-1]
+    return header
+
+
+def _spell_disposition(filename: str, as_attachment: bool) -> str:
+    return content_disposition_header(as_attachment, filename) or "inline"
+
+
 def make_safe_name(filename: str, *, extensions: tuple[str, ...]) -> str:
     """Spell a cleaned filename in ASCII for a key, ending in one of the type's extensions.
 
-    The name keeps its own extension if that is one of the type's; otherwise it gets the first of
-    them. So a program that guesses the type by the extension finds the verified one.
+    For a type of which any extension will do, it has none.
     """
-    path = PurePosixPath(filename)
-    suffix = path.suffix.lower()
-    if suffix not in extensions:
-        suffix = extensions[0] if extensions else ""
+    path = PurePosixPath(make_served_name(filename, extensions=extensions))
+    suffix = path.suffix.lower() if extensions else ""
     ascii_stem = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_stem).strip("-_")
     return (stem[: MAX_SAFE_NAME_LENGTH - len(suffix)] or "file") + suffix
+
+
+def make_served_name(filename: str, *, extensions: tuple[str, ...]) -> str:
+    """Give the user's name of a file with an extension of its verified type, the best one first.
+
+    So a program that goes by the extension finds what was verified: ``report.hta`` is served as
+    ``report.pdf``. What does not look like an extension, as in "Draft 1.2", stays and gets one.
+    """
+    path = PurePosixPath(filename)
+    if not extensions or path.suffix.lower() in extensions:
+        return filename
+    stem = path.stem if _EXTENSION.fullmatch(path.suffix) else filename
+    return stem[: MAX_FILENAME_LENGTH - len(extensions[0])] + extensions[0]

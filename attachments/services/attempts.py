@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from attachments.errors import NotFound, RejectedUpload, UploadInProgress
-from attachments.models import Attachment, AttachmentQuerySet
+from attachments.models import Attachment
 from attachments.services.deletions import (
     carry_out_notes_of,
     note_deletions,
@@ -24,6 +24,13 @@ from attachments.services.deletions import (
 LEASE = timedelta(minutes=2)
 # When a worker could not finish, others may try after so long.
 RETRY_AFTER = timedelta(minutes=1)
+# By the clock of the database, as those who compete may run on several machines.
+_LEASE_END = Now() + LEASE
+_RETRY_TIME = Now() + RETRY_AFTER
+_NOW = Now()
+_IS_FREE = Q(status=Attachment.Status.PENDING) | Q(
+    status=Attachment.Status.VERIFYING, lease_expires_at__lte=Now()
+)
 
 
 class AttemptLost(Exception):
@@ -64,20 +71,16 @@ class Attempt:
         """Own the row until the lease is over. Raises ``UploadInProgress`` if it is not free."""
         old_key, old_upload_id = attachment.key, attachment.copy_upload_id
         has_predecessor = old_key != attachment.pending_key  # which died
-        is_free = Q(status=Attachment.Status.PENDING) | Q(
-            status=Attachment.Status.VERIFYING, lease_expires_at__lte=Now()
-        )
         key = attachment.make_key()
         with transaction.atomic() if has_predecessor else nullcontext():
             # As it was read: not, for instance, one that was handed over to a worker meanwhile.
-            same = {"storage_key": old_key, "in_background": attachment.in_background}
-            is_taken = _update(
-                Attachment.objects.filter(is_free, pk=attachment.pk, **same),
-                attachment,
+            is_taken = attachment.change(
+                where={"storage_key": old_key, "in_background": attachment.in_background},
+                and_where=_IS_FREE,
                 status=Attachment.Status.VERIFYING,
                 storage_key=key,
                 copy_upload_id="",
-                lease_expires_at=Now() + LEASE,
+                lease_expires_at=_LEASE_END,
             )
             if not is_taken:
                 raise UploadInProgress
@@ -110,7 +113,7 @@ class Attempt:
 
     def check_is_held(self) -> None:
         """Begin the lease anew. Raises ``AttemptLost`` if another took the row, or it is gone."""
-        self._change(lease_expires_at=Now() + LEASE)
+        self._change(lease_expires_at=_LEASE_END)
         self._renewed_at = monotonic()
 
     def name_upload(self, upload_id: str) -> None:
@@ -132,7 +135,7 @@ class Attempt:
 
     def hand_over(self, **fields: Any) -> None:
         """Leave the work to a worker. Raises ``AttemptLost``."""
-        self._let_go(in_background=True, lease_expires_at=Now(), **fields)
+        self._let_go(in_background=True, lease_expires_at=_NOW, **fields)
 
     def release(self) -> None:
         """Let the next confirm have the row at once. Raises ``AttemptLost``."""
@@ -165,7 +168,7 @@ class Attempt:
         """Something else failed: a client may try again at once, a worker a little later."""
         with suppress(AttemptLost):
             if self.in_background:
-                self._let_go(lease_expires_at=Now() + RETRY_AFTER)
+                self._let_go(lease_expires_at=_RETRY_TIME)
             else:
                 self.release()
 
@@ -183,18 +186,6 @@ class Attempt:
 
     def _change(self, **fields: Any) -> None:
         """Change the row if it is still this attempt's. Raises ``AttemptLost``."""
-        mine = Attachment.objects.filter(
-            pk=self.attachment.pk, status=Attachment.Status.VERIFYING, storage_key=self.key
-        )
-        if not _update(mine, self.attachment, **fields):
+        mine = {"status": Attachment.Status.VERIFYING, "storage_key": self.key}
+        if not self.attachment.change(where=mine, **fields):
             raise AttemptLost
-
-
-def _update(rows: AttachmentQuerySet, attachment: Attachment, **fields: Any) -> bool:
-    """Change the row if it is among ``rows``, and then the instance alike."""
-    if not rows.update(**fields):
-        return False
-    for name, value in fields.items():
-        if not hasattr(value, "resolve_expression"):  # the database's clock is not read back
-            setattr(attachment, name, value)
-    return True

@@ -27,6 +27,7 @@ from attachments.errors import (
 from attachments.models import Attachment, IdempotencyKey
 from attachments.policy import User
 from attachments.rules.checksums import clean_checksum
+from attachments.rules.content_types import choose_content_type
 from attachments.rules.filenames import clean_filename
 from attachments.rules.metadata import clean_metadata
 from attachments.services.linking import check_linkable, reserve_room
@@ -89,7 +90,7 @@ def _presign(
         except AttachmentError as error:
             error.attr = f"{prefix}{error.attr}"
             raise
-    storage.ensure_bucket()
+    storage.ensure_bucket(has_files=Attachment.objects.ready().exists)
     try:
         if idempotency_key is None:
             stored = _insert(attachments)
@@ -128,12 +129,13 @@ def _make_attachment(
 
 
 def _clean_content_type(content_type: str) -> str:
-    if content_type not in conf.allowed_content_types:
+    chosen = choose_content_type(content_type, conf.allowed_content_types)
+    if chosen is None:
         raise ContentTypeNotAllowed(
             attr="content_type",
             allowed=", ".join(conf.allowed_content_types),
         )
-    return content_type
+    return chosen
 
 
 def _clean_size(size_bytes: int | None) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from itertools import islice, repeat, takewhile
+from itertools import chain, islice, repeat, takewhile
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -19,6 +19,7 @@ from django.utils import timezone
 from attachments import storage
 from attachments.conf import conf
 from attachments.models import Attachment, AttachmentQuerySet, IdempotencyKey, ObjectDeletion
+from attachments.rules.keys import PROBE_MARK
 from attachments.services.deletions import OwnNotes, carry_out_deletions, log_refusals
 from attachments.services.process import count_waiting, process_waiting
 from attachments.services.protection import (
@@ -37,6 +38,10 @@ STALE_GRACE = timedelta(days=1)
 LATE_GRACE = timedelta(hours=1)
 # No copy takes so long.
 COPY_GRACE = timedelta(days=1)
+_SWEPT = (
+    "pending/",
+    *(f"{prefix}/{PROBE_MARK}" for prefix in ("quarantine", "attachments", "thumbnails")),
+)
 # So many rows that were found to be protected only when they were tried are kept in mind.
 MAX_PASSED = 10_000
 
@@ -246,9 +251,13 @@ def _forget_idempotency_keys() -> None:
 
 
 def _find_unneeded_objects() -> Iterator[set[str]]:
-    """Keys under pending/ whose form expired long ago and whose upload cannot be confirmed."""
+    """Keys under pending/ whose form expired long ago and whose upload cannot be confirmed.
+
+    Keys of probes too: a check of the store that was killed left them.
+    """
     cutoff = timezone.now() - conf.upload_expires_in - LATE_GRACE
-    late = (item.key for item in storage.list_objects("pending/") if item.modified_at < cutoff)
+    items = chain.from_iterable(map(storage.list_objects, _SWEPT))
+    late = (item.key for item in items if item.modified_at < cutoff)
     while keys := set(islice(late, storage.MAX_DELETE)):
         if unneeded := keys - _find_needed(keys):
             yield unneeded

@@ -55,8 +55,7 @@ def verify_upload(attempt: Attempt, *, in_request: bool) -> dict[str, Any]:
         attempt.renew()
         facts = storage.inspect_object(attempt.key)
         _judge_size(attempt.attachment, facts.size_bytes)
-        if not matches_content_type(facts.head, attempt.attachment.content_type):
-            raise ContentMismatch(declared=attempt.attachment.content_type)
+        _judge_type(attempt, facts)
         attempt.renew()
         known = told_checksum or facts.checksum_sha256 or storage.tell_checksum(attempt.key)
         checksum_sha256 = known or _read_declared_checksum(attempt, facts, in_request=in_request)
@@ -110,6 +109,15 @@ def _judge_size(attachment: Attachment, found: int) -> None:
     if not smallest <= found <= largest:
         expected = str(smallest) if smallest == largest else f"{smallest}–{largest}"
         raise SizeMismatch(found=found, expected=expected)
+
+
+def _judge_type(attempt: Attempt, facts: storage.ObjectFacts) -> None:
+    def read_at(offset: int) -> bytes:
+        return storage.read_range(attempt.key, start=offset)
+
+    declared = attempt.attachment.content_type
+    if not matches_content_type(facts.head, declared, read_at=read_at):
+        raise ContentMismatch(declared=declared)
 
 
 def _read_declared_checksum(

@@ -2,14 +2,14 @@
 
 from attachments.storage.archive import Archive, ArchiveFileNotFound, open_archive, open_spool
 from attachments.storage.bucket import (
-    SetupStep,
     ensure_bucket,
     has_bucket,
     ping_bucket,
     setup_bucket,
 )
+from attachments.storage.calls import find_credential, get_region, post_form, sign_call
 from attachments.storage.checksums import find_checksum, read_checksum, tell_checksum
-from attachments.storage.client import get_attachments_storage, get_bucket
+from attachments.storage.client import StoreError, get_attachments_storage, get_bucket
 from attachments.storage.copies import (
     BegunCopy,
     UploadNotFound,
@@ -19,6 +19,8 @@ from attachments.storage.copies import (
     copy_object,
     list_copies,
 )
+from attachments.storage.cors import ask_preflight, lets_in
+from attachments.storage.lifecycle import Lifecycle
 from attachments.storage.objects import (
     MAX_DELETE,
     ListedObject,
@@ -34,26 +36,40 @@ from attachments.storage.objects import (
     list_objects,
     put_object,
     read_object,
+    read_range,
     sign_download,
     sign_upload,
 )
-from attachments.storage.policies import build_policies
+from attachments.storage.parts import SetupStep
+from attachments.storage.policies import Role, build_policies
+from attachments.storage.public_read import Policy
+from attachments.storage.refusals import advise
 from attachments.storage.steady_links import find_link_expiry
+from attachments.storage.versions import Versions
+from attachments.storage.wire import Reply, send
 
 __all__ = [
     "MAX_DELETE",
     "Archive",
     "ArchiveFileNotFound",
     "BegunCopy",
+    "Lifecycle",
     "ListedObject",
     "ObjectChanged",
     "ObjectFacts",
     "ObjectNotFound",
+    "Policy",
+    "Reply",
+    "Role",
     "ServedHeaders",
     "SetupStep",
     "SignedUpload",
+    "StoreError",
     "UploadNotFound",
+    "Versions",
     "abort_copy",
+    "advise",
+    "ask_preflight",
     "begin_copy",
     "build_policies",
     "can_delete",
@@ -62,21 +78,28 @@ __all__ = [
     "delete_objects",
     "ensure_bucket",
     "find_checksum",
+    "find_credential",
     "find_link_expiry",
     "get_attachments_storage",
     "get_bucket",
     "get_public_url",
+    "get_region",
     "has_bucket",
     "inspect_object",
+    "lets_in",
     "list_copies",
     "list_objects",
     "open_archive",
     "open_spool",
     "ping_bucket",
+    "post_form",
     "put_object",
     "read_checksum",
     "read_object",
+    "read_range",
+    "send",
     "setup_bucket",
+    "sign_call",
     "sign_download",
     "sign_upload",
     "tell_checksum",

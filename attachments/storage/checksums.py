@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attachments.storage.client import get_bucket, get_client, translate_errors
+from attachments.storage.digests import ask_with_checksum
 from attachments.storage.objects import ObjectChanged, ObjectNotFound, read_object
 
 CHECKSUM_LENGTH = 44  # 32 bytes in base64
@@ -17,7 +18,7 @@ def tell_checksum(key: str, *, etag: str | None = None) -> str:
     A digest of the digests of parts does not count. Raises ``ObjectNotFound`` and, for an object
     with another ETag, ``ObjectChanged``.
     """
-    return take_checksum(_ask_head(key, etag=etag, ChecksumMode="ENABLED"))
+    return take_checksum(_ask_head(key, etag=etag))
 
 
 def read_checksum(
@@ -39,12 +40,18 @@ def find_checksum(*, key: str, etag: str | None = None) -> str:
     return tell_checksum(key, etag=etag) or read_checksum(key=key, etag=etag)
 
 
-def _ask_head(key: str, *, etag: str | None = None, **request: Any) -> Any:
+def _ask_head(key: str, *, etag: str | None = None) -> Any:
     # HEAD has no body to name the code.
     expected: dict[str, type[Exception]] = {"404": ObjectNotFound, "412": ObjectChanged}
     condition: Any = {} if etag is None else {"IfMatch": etag}
     with translate_errors(expected):
-        return get_client().head_object(Bucket=get_bucket(), Key=key, **condition, **request)
+        return ask_with_checksum(
+            get_client().head_object,
+            {"ChecksumMode": "ENABLED"},
+            Bucket=get_bucket(),
+            Key=key,
+            **condition,
+        )
 
 
 def take_checksum(answer: Any) -> str:

@@ -21,8 +21,10 @@ from django.core.files.storage.handler import InvalidStorageError
 from urllib3.exceptions import HTTPError
 
 from attachments.conf import conf
-from attachments.errors import StorageUnavailable
+from attachments.errors import StorageRefused, StorageUnavailable
 from attachments.rules.keys import hide_nonce
+from attachments.storage.digests import add_md5
+from attachments.storage.refusals import explain_refusal, get_code, is_refusal
 from attachments.storage.steady_links import choose_signer
 
 if TYPE_CHECKING:
@@ -83,9 +85,9 @@ def get_reader() -> "S3Client":
     return _get_client(**_use_key(conf.reader_key), **_use_public_endpoint())
 
 
-def get_unsigned_client() -> "S3Client":
-    """The client that spells addresses of public objects."""
-    return _open_unsigned_client(_get_backend(), conf.public_endpoint_url)
+def get_unsigned_client(*, is_public: bool = True) -> "S3Client":
+    """The client that spells addresses of objects, for clients or for Django itself."""
+    return _open_unsigned_client(_get_backend(), conf.public_endpoint_url if is_public else "")
 
 
 def _get_client(**overrides: Any) -> "S3Client":
@@ -119,8 +121,9 @@ def _open_client(backend: Any, **overrides: Any) -> "S3Client":
         backend = _reopen_backend(**overrides)
     client: S3Client = backend.connection.meta.client
     client.meta.events.register_first("needs-retry.s3.HeadBucket", _end_redirects)
-    if client.meta.config.signature_version is not botocore.UNSIGNED:
+    if backend.client_config.signature_version is not botocore.UNSIGNED:
         client.meta.events.register_first("choose-signer.s3.GetObject", choose_signer)
+    client.meta.events.register("before-call.s3", add_md5)
     return client
 
 
@@ -145,7 +148,7 @@ def _open_copier(backend: Any) -> "S3Client":
     return _open_client.__wrapped__(_reopen_backend(client_config=config.merge(once)))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # for clients, for Django
 def _open_unsigned_client(backend: Any, endpoint_url: str) -> "S3Client":
     config = backend.client_config.merge(Config(signature_version=botocore.UNSIGNED))
     overrides = {"endpoint_url": endpoint_url} if endpoint_url else {}
@@ -164,15 +167,19 @@ def _reopen_backend(**overrides: Any) -> Any:
 def translate_errors(expected: dict[str, type[Exception]] | None = None) -> Iterator[None]:
     """Raise what the caller expects of S3's error codes; all else is ``StorageUnavailable``.
 
-    Codes are S3's own: a 404 page of some proxy, a 403 or rubbish says nothing of an object.
+    What waiting does not mend is ``StorageRefused``, which is one of them. Codes are S3's own: a
+    404 page of some proxy, a 403 or rubbish says nothing of an object.
     """
     try:
         yield
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
+        code = get_code(error)
         if expected and code in expected:
             raise expected[code] from error
-        raise StorageUnavailable from _explain("The store refused", error)
+        cause = _explain("The store refused", error)
+        if is_refusal(error):
+            raise StorageRefused(code=code, reason=explain_refusal(error)) from cause
+        raise StorageUnavailable from cause
     except (BotoCoreError, HTTPError, KeyError, ResponseParserError, ValueError) as error:
         # KeyError and ValueError: an answer without the headers or the body that S3 gives.
         cause = _explain("The store does not answer as S3 does", error)

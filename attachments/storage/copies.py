@@ -9,6 +9,7 @@ from typing import Any
 
 from attachments.storage.checksums import take_checksum
 from attachments.storage.client import get_bucket, get_client, get_copier, translate_errors
+from attachments.storage.digests import ask_with_checksum
 from attachments.storage.objects import (
     REFUSALS,
     ObjectChanged,
@@ -36,19 +37,28 @@ class UploadNotFound(Exception):
     """The multipart upload was aborted or finished."""
 
 
-def copy_object(*, source: str, target: str, headers: ServedHeaders) -> str:
+def copy_object(
+    *, source: str, target: str, headers: ServedHeaders, etag: str | None = None
+) -> str:
     """Copy the object in one piece; give the SHA-256 of the copy if the store tells, else "".
 
-    Raises ``ObjectNotFound``. After ``StorageUnavailable`` the copy may still land.
+    Raises ``ObjectNotFound`` and, if the source has another ETag and the store looks at it,
+    ``ObjectChanged``. After ``StorageUnavailable`` the copy may still land.
     """
-    with translate_errors({"NoSuchKey": ObjectNotFound}):
-        answer = get_copier().copy_object(
+    condition: Any = {} if etag is None else {"CopySourceIfMatch": etag}
+    expected: dict[str, type[Exception]] = {"NoSuchKey": ObjectNotFound}
+    if condition:
+        expected["PreconditionFailed"] = ObjectChanged
+    with translate_errors(expected):
+        answer = ask_with_checksum(
+            get_copier().copy_object,
+            {"ChecksumAlgorithm": "SHA256"},
             Bucket=get_bucket(),
             Key=target,
             CopySource={"Bucket": get_bucket(), "Key": source},
             MetadataDirective="REPLACE",
-            ChecksumAlgorithm="SHA256",
             **headers.as_params(),
+            **condition,
         )
         return take_checksum(answer["CopyObjectResult"])
 

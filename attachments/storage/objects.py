@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import quote
 
-from attachments.rules.content_types import HEAD_BYTES
+from attachments.rules.signatures import HEAD_BYTES
 from attachments.storage.client import (
     get_bucket,
     get_client,
@@ -20,11 +20,13 @@ from attachments.storage.client import (
     get_unsigned_client,
     translate_errors,
 )
+from attachments.storage.digests import ask_with_checksum
 
 MAX_DELETE = 1000  # keys per DeleteObjects, by the S3 API
 # DeleteObjects is XML 1.0: https://www.w3.org/TR/xml/#charsets
 _XML_TEXT = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
 CHUNK_BYTES = 2**18
+_GONE = ("NoSuchKey", "NoSuchVersion")  # Garage's answer for a key that is not there
 # What a store says of one object or upload, not of itself.
 REFUSALS = ("AccessDenied", "InvalidRequest", "MethodNotAllowed", "NotImplemented")
 
@@ -33,8 +35,8 @@ class ObjectNotFound(Exception):
     """The store answered that there is no object at this key."""
 
 
-class ObjectIsEmpty(Exception):
-    """No range of it can be had: it has no bytes."""
+class RangeIsEmpty(Exception):
+    """The object has no bytes there, or none at all."""
 
 
 class ObjectChanged(Exception):
@@ -100,7 +102,8 @@ def sign_upload(
 
     No call to the store.
     """
-    fields = {"Content-Type": content_type}
+    # `bucket` is for Garage, which asks for it; others take it.
+    fields = {"bucket": get_bucket(), "Content-Type": content_type}
     if checksum_sha256:
         fields["x-amz-checksum-algorithm"] = "SHA256"
         fields["x-amz-checksum-sha256"] = checksum_sha256
@@ -131,11 +134,16 @@ def sign_download(*, key: str, expires_in: timedelta, disposition: str = "") -> 
 
 def get_public_url(key: str) -> str:
     """Where anybody reads this object, if the bucket's policy lets them."""
-    return _get_public_base(get_unsigned_client(), get_bucket()) + quote(key)
+    return spell_url(get_unsigned_client(), key)
 
 
-@lru_cache(maxsize=1)
-def _get_public_base(client: Any, bucket: str) -> str:
+def spell_url(client: Any, key: str) -> str:
+    """The address of an object, as this client reaches the store."""
+    return _get_base(client, get_bucket()) + quote(key)
+
+
+@lru_cache(maxsize=2)  # for clients, for Django
+def _get_base(client: Any, bucket: str) -> str:
     """The address of the bucket, by path or by host as the client is configured."""
     url: str = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "_"})
     return url.removesuffix("_")
@@ -143,19 +151,38 @@ def _get_public_base(client: Any, bucket: str) -> str:
 
 def inspect_object(key: str) -> ObjectFacts:
     """Read size, ETag and first bytes in one ranged GET; raise ``ObjectNotFound``."""
-    expected = {"NoSuchKey": ObjectNotFound, "InvalidRange": ObjectIsEmpty}
     try:
-        with translate_errors(expected):
-            answer = get_client().get_object(
-                Bucket=get_bucket(), Key=key, Range=f"bytes=0-{HEAD_BYTES - 1}"
-            )
+        with translate_errors(_RANGE_ERRORS):
+            answer = _get_range(key, start=0)
             with closing(answer["Body"]) as body:
                 head = body.read(HEAD_BYTES)
             # A store that ignores ranges answers with the whole object, and its length.
             total = answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"]
-            return ObjectFacts(size_bytes=int(total), etag=answer["ETag"], head=head)
-    except ObjectIsEmpty:
+            # A proxy that compresses makes it a weak one, which no condition takes.
+            etag = answer["ETag"].removeprefix("W/")
+            return ObjectFacts(size_bytes=int(total), etag=etag, head=head)
+    except RangeIsEmpty:
         return ObjectFacts(size_bytes=0, etag="", head=b"")
+
+
+def read_range(key: str, *, start: int) -> bytes:
+    """Up to 16 KiB from ``start`` on; none beyond the end. Raises ``ObjectNotFound``."""
+    try:
+        with translate_errors(_RANGE_ERRORS):
+            answer = _get_range(key, start=start)
+            with closing(answer["Body"]) as body:
+                # A store that ignores ranges answers with the whole object.
+                return body.read(HEAD_BYTES) if "ContentRange" in answer else b""
+    except RangeIsEmpty:
+        return b""
+
+
+_RANGE_ERRORS = {"NoSuchKey": ObjectNotFound, "InvalidRange": RangeIsEmpty}
+
+
+def _get_range(key: str, *, start: int) -> Any:
+    last = start + HEAD_BYTES - 1
+    return get_client().get_object(Bucket=get_bucket(), Key=key, Range=f"bytes={start}-{last}")
 
 
 def read_object(key: str, *, etag: str | None = None) -> Iterator[bytes]:
@@ -181,13 +208,18 @@ def put_object(
     checksum_sha256: str,
     headers: ServedHeaders,
 ) -> None:
-    """Write an object as ``copy_object`` does, from bytes of which the store checks the SHA-256."""
+    """Write an object as ``copy_object`` does; the store checks the SHA-256, if it can."""
+
+    def put(**request: Any) -> None:
+        content.seek(0)
+        get_client().put_object(Body=content, **request)
+
     with translate_errors():
-        get_client().put_object(
+        ask_with_checksum(
+            put,
+            {"ChecksumSHA256": checksum_sha256},
             Bucket=get_bucket(),
             Key=key,
-            Body=content,
-            ChecksumSHA256=checksum_sha256,
             **headers.as_params(),
         )
 
@@ -212,6 +244,8 @@ def delete_objects(keys: Iterable[str]) -> dict[str, str]:
                 Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
             )
             for error in answer.get("Errors", []):
+                if error["Code"] in _GONE:
+                    continue
                 refused[error["Key"]] = f"{error['Code']}: {error.get('Message', '')}"
     return refused
 

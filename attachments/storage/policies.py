@@ -13,7 +13,7 @@ from typing import Any, Literal
 Role = Literal["main", "signer", "reader", "admin"]
 Policy = dict[str, Any]
 
-_SERVED_PREFIXES = ("attachments", "thumbnails")
+SERVED_PREFIXES = ("attachments", "thumbnails")
 # How nodus names the keys: S3_ACCESS_KEY, S3_SIGNER_ACCESS_KEY ...
 VARIABLES: dict[Role, str] = {
     "main": "S3",
@@ -32,7 +32,9 @@ _OBJECT_ACTIONS = (
 _SETUP_ACTIONS = (
     "CreateBucket",
     "DeleteBucketPolicy",
+    "GetBucketObjectLockConfiguration",
     "GetBucketPolicy",
+    "GetBucketVersioning",
     "GetLifecycleConfiguration",
     "ListBucket",
     "PutBucketPolicy",
@@ -116,7 +118,7 @@ def _build_policies(buckets: tuple[str, ...], cors_actions: tuple[str, ...]) -> 
         "reader": _build_policy(
             _allow(
                 ("GetObject",),
-                [f"{bucket}/{prefix}/*" for bucket in buckets for prefix in _SERVED_PREFIXES],
+                [f"{bucket}/{prefix}/*" for bucket in buckets for prefix in SERVED_PREFIXES],
             )
         ),
         "admin": _build_policy(_allow(sorted({*_SETUP_ACTIONS, *cors_actions}), buckets)),

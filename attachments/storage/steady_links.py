@@ -15,17 +15,19 @@ _STEADY = "steady-s3v4-query"  # botocore looks for the end of this name
 
 
 class SteadyQueryAuth(S3SigV4QueryAuth):
+    _expires: int
+
     def _modify_request_before_signing(self, request: Any) -> None:
         now, half_life = int(time.time()), max(self._expires // 2, 1)
         signed_at = datetime.fromtimestamp(now - now % half_life, UTC)
         request.context["timestamp"] = signed_at.strftime(SIGV4_TIMESTAMP)
-        super()._modify_request_before_signing(request)
+        super()._modify_request_before_signing(request)  # type: ignore[misc]
 
 
 AUTH_TYPE_MAPS[_STEADY] = SteadyQueryAuth
 
 
-def choose_signer(signature_version: Any, **kwargs: Any) -> str | None:
+def choose_signer(signature_version: Any, **kwargs: Any) -> Any:
     """Botocore's event ``choose-signer``: sign links by the class above, and nothing else."""
     return _STEADY if str(signature_version).endswith("-query") else None
 

@@ -89,8 +89,7 @@ class Command(BackupCommand):
         if options["dry_run"]:
             if not storage.has_bucket():
                 text = _(
-                    "The bucket is missing, and a dry run makes nothing. "
-                    "setup_storage makes it, and so does a restore without --dry-run."
+                    "The bucket is missing, and a dry run makes nothing. setup_storage makes it."
                 )
                 raise CommandError(text, returncode=COULD_NOT_RUN)
         elif options["existing"] is Existing.OVERWRITE and not (

@@ -2,25 +2,28 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from attachments import storage
-from attachments.errors import StorageUnavailable
+from attachments.management.terminal import stop_at_outages
 
 PARTS = {
     "bucket": gettext_lazy("bucket"),
     "policy": gettext_lazy("policy"),
     "CORS": "CORS",
     "lifecycle": gettext_lazy("lifecycle"),
+    "versions": gettext_lazy("versions"),
 }
 STATES = {
     "unchanged": gettext_lazy("unchanged"),
     "created": gettext_lazy("created"),
     "changed": gettext_lazy("changed"),
     "impossible": gettext_lazy("impossible"),
+    "refused": gettext_lazy("refused"),
+    "failed": gettext_lazy("failed"),
 }
 STORES = {
     "minio": gettext_lazy("MinIO: a policy for the user of each key (mc admin policy create)"),
@@ -66,22 +69,22 @@ class Command(BaseCommand):
                 self.stdout.write(f"{ROLES.get(role, '')}\n{json.dumps(part, indent=2)}\n\n")
 
     def _set_up(self, *, is_json: bool) -> None:
-        try:
-            # For programs the output is the same in every language.
-            with translation.override("en" if is_json else translation.get_language()):
-                steps = storage.setup_bucket()
-        except StorageUnavailable as error:
-            raise CommandError(f"{error.detail} ({error.__cause__})") from error
+        # For programs the output is the same in every language.
+        language = "en" if is_json else translation.get_language()
+        with stop_at_outages(), translation.override(language):
+            steps = storage.setup_bucket()
         if is_json:
             self.stdout.write(json.dumps([asdict(step) for step in steps]))
         else:
             self._print(steps)
+        if any(step.level == "error" for step in steps):
+            raise SystemExit(1)  # the lines above say what is not in force
 
     def _print(self, steps: list[storage.SetupStep]) -> None:
         part_width = max(len(str(part)) for part in PARTS.values()) + 1
         state_width = max(len(str(state)) for state in STATES.values())
         for step in steps:
-            style = self.style.WARNING if step.state == "impossible" else self.style.SUCCESS
+            style = getattr(self.style, {"ok": "SUCCESS"}.get(step.level, step.level.upper()))
             part = f"{PARTS[step.part]!s:<{part_width}}"
             state = style(f"{STATES[step.state]!s:<{state_width}}")
             self.stdout.write(f"{part} {state} {step.detail}")

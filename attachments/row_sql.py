@@ -1,0 +1,158 @@
+"""Single rows read and written in plain SQL.
+
+Every upload needs these statements, and Django takes longer to write each of them than PostgreSQL
+to run it. Here a statement is written once per process. Each column stands by its name: a newer
+release may add some while this one runs.
+"""
+# ruff: noqa: S608 (no input in any of it)
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Self
+
+from django.db import connections, models, router
+
+_ALWAYS = models.Q()
+
+
+class PlainSqlModel(models.Model):
+    """A model whose single rows are found, inserted and changed in plain SQL."""
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def find(cls, pk: Any) -> Self | None:
+        """The row with this key, whoever may see it.
+
+        By the key alone: with the user, and without statistics, PostgreSQL walks through all that
+        they have.
+        """
+        using = cls._default_manager.db
+        value = cls._meta.pk.get_db_prep_value(pk, connections[using], prepared=False)
+        return next(iter(cls._default_manager.raw(_spell_find(cls, using), [value])), None)
+
+    @classmethod
+    def insert(cls, rows: Sequence[Self]) -> None:
+        """Insert new rows, all or none, in one statement.
+
+        As ``bulk_create``, it sends no signals. Raises ``IntegrityError``.
+        """
+        using = router.db_for_write(cls)
+        connection = connections[using]
+        values = [
+            field.get_db_prep_save(field.pre_save(row, add=True), connection)
+            for row in rows
+            for field in cls._meta.concrete_fields
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(_spell_insert(cls, using, len(rows)), values)
+        for row in rows:
+            row._state.adding, row._state.db = False, using
+
+    def change(
+        self, *, where: dict[str, Any], and_where: models.Q = _ALWAYS, **fields: Any
+    ) -> bool:
+        """Change the row if its fields are as ``where`` has them, and ``and_where`` holds.
+
+        Gives whether it was; then the instance is changed alike, but for values that the database
+        computes. These and ``and_where`` are constants of the caller: their SQL is kept.
+        """
+        model, using = type(self), router.db_for_write(type(self))
+        where = {self._meta.pk.attname: self.pk, **where}
+        values = {name: value for name, value in fields.items() if not _is_expression(value)}
+        expressions = tuple((name, fields[name]) for name in fields if name not in values)
+        statement, of_expressions, of_and_where = _spell_change(
+            model,
+            using,
+            values=tuple(values),
+            expressions=expressions,
+            where=tuple(where),
+            and_where=and_where,
+        )
+        params = [
+            *_prepare(model, using, values),
+            *of_expressions,
+            *_prepare(model, using, where),
+            *of_and_where,
+        ]
+        with connections[using].cursor() as cursor:
+            cursor.execute(statement, params)
+            if not cursor.rowcount:
+                return False
+        for name, value in values.items():
+            setattr(self, name, value)
+        return True
+
+
+def _is_expression(value: Any) -> bool:
+    return hasattr(value, "resolve_expression")
+
+
+def _prepare(model: type[models.Model], using: str, values: dict[str, Any]) -> list[Any]:
+    """The values as the database takes them."""
+    return [
+        model._meta.get_field(name).get_db_prep_save(value, connections[using])  # type: ignore[union-attr]
+        for name, value in values.items()
+    ]
+
+
+@cache
+def _spell_find(model: type[models.Model], using: str) -> str:
+    pk = _spell_column(model, using, "pk")
+    return (
+        f"SELECT {_spell_columns(model, using)} FROM {_spell_table(model, using)} WHERE {pk} = %s"
+    )
+
+
+@cache
+def _spell_insert(model: type[models.Model], using: str, rows: int) -> str:
+    row = f"({', '.join(['%s'] * len(model._meta.concrete_fields))})"
+    target = f"{_spell_table(model, using)} ({_spell_columns(model, using)})"
+    return f"INSERT INTO {target} VALUES {', '.join([row] * rows)}"
+
+
+@cache
+def _spell_change(
+    model: type[models.Model],
+    using: str,
+    *,
+    values: tuple[str, ...],
+    expressions: tuple[tuple[str, Any], ...],
+    where: tuple[str, ...],
+    and_where: models.Q,
+) -> tuple[str, list[Any], list[Any]]:
+    """The statement, and the parameters that its expressions and its condition bring."""
+    query = model._default_manager.using(using).query
+    compiler = query.get_compiler(using)
+    changes = [f"{_spell_column(model, using, name)} = %s" for name in values]
+    of_expressions: list[Any] = []
+    for name, expression in expressions:
+        sql, params = compiler.compile(expression.resolve_expression(query))
+        changes.append(f"{_spell_column(model, using, name)} = {sql}")
+        of_expressions += params
+    conditions = [f"{_spell_column(model, using, name)} = %s" for name in where]
+    of_and_where: list[Any] = []
+    if and_where:
+        sql, params = compiler.compile(query.build_where(and_where))
+        conditions.append(f"({sql})")
+        of_and_where += params
+    statement = (
+        f"UPDATE {_spell_table(model, using)} SET {', '.join(changes)} "
+        f"WHERE {' AND '.join(conditions)}"
+    )
+    return statement, of_expressions, of_and_where
+
+
+def _spell_columns(model: type[models.Model], using: str) -> str:
+    quote = connections[using].ops.quote_name
+    return ", ".join(quote(str(field.column)) for field in model._meta.concrete_fields)
+
+
+def _spell_column(model: type[models.Model], using: str, name: str) -> str:
+    field = model._meta.pk if name == "pk" else model._meta.get_field(name)
+    return connections[using].ops.quote_name(str(field.column))  # type: ignore[union-attr]
+
+
+def _spell_table(model: type[models.Model], using: str) -> str:
+    return connections[using].ops.quote_name(model._meta.db_table)
