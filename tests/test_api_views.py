@@ -89,6 +89,21 @@ def test_presign(client):
     assert "Idempotent-Replayed" not in response.headers
 
 
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ("IMAGE/PNG; charset=binary", "image/png"),
+        ("image/jpg", "image/jpeg"),
+        ("audio/ogg; codecs=opus", "audio/ogg"),
+    ],
+)
+def test_content_types_as_browsers_send_them(client, sent, meant):
+    ticket = presign(client, content_type=sent).json()
+
+    assert ticket["fields"]["Content-Type"] == meant
+    assert client.get(f"{BASE}/{ticket['attachment_id']}").json()["content_type"] == meant
+
+
 def test_confirm_and_detail(client, user, uploaded, samples, settings):
     response = confirm(client, uploaded["attachment_id"], metadata={"caption": "Кот"})
 
