@@ -92,7 +92,7 @@ def test_connections_that_the_server_closed_are_not_used(user):
     with psycopg.connect(get_database_url(), autocommit=True) as other:
         closed = other.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
         ).fetchone()
 
     assert closed >= (POOL["max_size"],)
