@@ -70,7 +70,8 @@ class AttachmentViewSet(viewsets.GenericViewSet):
     """Files that clients put straight into the store.
 
     The class sets what the contract fixes, so that the host's REST framework settings cannot
-    change it. Authentication and throttling are the host's.
+    change it. Authentication and throttling are the host's, and so is what its addresses capture
+    before ours, such as a tenant or a version.
     """
 
     queryset = Attachment.objects.none()
@@ -93,7 +94,7 @@ class AttachmentViewSet(viewsets.GenericViewSet):
             **describe_errors(also={400: ("invalid",), 404: ("not_found",)}),
         },
     )
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request, **kwargs: Any) -> Response:
         query = AttachmentFilterSerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         visible: Any = services.VisibleAttachments(user=request.user, **query.validated_data)
@@ -113,7 +114,7 @@ class AttachmentViewSet(viewsets.GenericViewSet):
             **describe_errors(*_PRESIGN_ERRORS, also=_MALFORMED),
         },
     )
-    def presigned(self, request: Request) -> Response:
+    def presigned(self, request: Request, **kwargs: Any) -> Response:
         ticket = services.presign_upload(
             user=request.user,
             idempotency_key=request.headers.get("Idempotency-Key"),
@@ -131,7 +132,7 @@ class AttachmentViewSet(viewsets.GenericViewSet):
             **describe_errors(*_PRESIGN_ERRORS, also=_MALFORMED),
         },
     )
-    def presigned_batch(self, request: Request) -> Response:
+    def presigned_batch(self, request: Request, **kwargs: Any) -> Response:
         tickets = services.presign_uploads(
             user=request.user,
             idempotency_key=request.headers.get("Idempotency-Key"),
@@ -163,7 +164,7 @@ class AttachmentViewSet(viewsets.GenericViewSet):
             ),
         },
     )
-    def confirm(self, request: Request) -> Response:
+    def confirm(self, request: Request, **kwargs: Any) -> Response:
         fields = _CONFIRM.run_validation(request.data)
         attachment = services.confirm_upload(user=request.user, **fields)
         status = 200 if attachment.is_ready else 202
@@ -174,7 +175,7 @@ class AttachmentViewSet(viewsets.GenericViewSet):
         description=_("Your own, or of a message that you may read."),
         responses={200: AttachmentSerializer, **describe_errors(errors.NotFound)},
     )
-    def retrieve(self, request: Request, attachment_id: str) -> Response:
+    def retrieve(self, request: Request, attachment_id: str, **kwargs: Any) -> Response:
         attachment = self._get_attachment(attachment_id)
         return Response(_ATTACHMENT.to_representation(attachment))
 
@@ -183,7 +184,7 @@ class AttachmentViewSet(viewsets.GenericViewSet):
         description=_("Its uploader and staff may do this."),
         responses={204: None, **describe_errors(errors.NotFound, errors.NotYours, errors.InUse)},
     )
-    def destroy(self, request: Request, attachment_id: str) -> Response:
+    def destroy(self, request: Request, attachment_id: str, **kwargs: Any) -> Response:
         services.delete_attachment(attachment_id=_parse_id(attachment_id), user=request.user)
         return Response(status=204)
 
@@ -195,7 +196,7 @@ class AttachmentViewSet(viewsets.GenericViewSet):
             **describe_errors(errors.NotFound, errors.AttachmentNotReady),
         },
     )
-    def download(self, request: Request, attachment_id: str) -> HttpResponse:
+    def download(self, request: Request, attachment_id: str, **kwargs: Any) -> HttpResponse:
         attachment = self._get_attachment(attachment_id)
         url = services.get_download_url(attachment)
         if url is None:
