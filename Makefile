@@ -1,22 +1,27 @@
-PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/installed
-export PORT ?= 8000
-export S3_PORT ?= 9000
 # The tests start Python some hundred times: it would compile all that it imports each time.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format bench bench-large requirements messages clean
+.PHONY: help run demo test test-django6 lint format bench bench-large requirements messages clean
 
 help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The first of these that runs, and is Python 3.$(2) or newer.
+find_python = for python in $(1); do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, $(2)))' 2>/dev/null && echo "$$python" && break; done
+PYTHONS := $(or $(PYTHON),python3.11 python3 python3.14 python3.13 python3.12 python)
 
 # Install what is pinned. uv takes seconds where pip takes a minute.
 $(INSTALLED): tests/requirements.txt
-	@$(PYTHON) -m venv .venv
+	@python="$$($(call find_python,$(PYTHONS),11))"; \
+		test -n "$$python" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }; \
+		echo "Installing into .venv with $$python, once. It takes as long as the network does …"; \
+		"$$python" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' tests/requirements.txt)"
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python tests/requirements.txt
+	@$(BIN)/uv pip sync --python $(BIN)/python tests/requirements.txt
 	@touch $@
 
 run: $(INSTALLED) ## Start everything and serve on http://localhost:8000 (PORT, S3_PORT choose others)
@@ -27,6 +32,17 @@ demo: $(INSTALLED) ## Play a REST client: upload, confirm, share, download, and 
 
 test: $(INSTALLED) ## Run all the tests (ARGS="-k confirm" chooses some)
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+PYTHONS6 := $(or $(PYTHON6),python3.14 python3.13 python3.12 python3 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/*/bin/python3)
+TESTS6 := $(addprefix tests/test_,admin.py admin_usage.py api_views.py checks.py messaging.py \
+	models.py services_listing.py services_presign.py services_purge.py services_workers.py tokens.py)
+test-django6: $(INSTALLED) ## Run the tests that depend on Django with its newest 6.x (PYTHON6 chooses a Python)
+	@python="$$($(call find_python,$(PYTHONS6),12))"; \
+		test -n "$$python" || { echo "Skipped: Django 6 needs Python 3.12 or newer, and there is none."; exit 0; }; \
+		$(BIN)/uv venv --quiet --clear --python "$$python" .venv/django6 && \
+		$(BIN)/uv pip install --quiet --python .venv/django6/bin/python --override tests/django6.txt -r tests/requirements.txt && \
+		.venv/django6/bin/python -c 'import django; print("Django", django.__version__)' && \
+		.venv/django6/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS6) $(ARGS)
 
 lint: $(INSTALLED) ## Run the linters and the type checker
 	$(BIN)/ruff check .

@@ -10,11 +10,12 @@ class AttachmentsConfig(AppConfig):
     verbose_name = _("Attachments")
 
     def ready(self) -> None:
+        from attachments import checks as ours
         from attachments import signals  # noqa: F401 (connects the receivers)
-        from attachments.checks import check_access_keys, check_settings, check_storage
         from attachments.triggers import ensure_triggers
 
         post_migrate.connect(ensure_triggers, sender=self)
-        checks.register(check_settings)
-        checks.register(check_storage)
-        checks.register(check_access_keys, deploy=True)
+        for check in (ours.check_settings, ours.check_storage, ours.check_time_zones):
+            checks.register(check)
+        checks.register(ours.check_tasks)
+        checks.register(ours.check_access_keys, deploy=True)

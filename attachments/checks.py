@@ -15,9 +15,10 @@ from storages.backends.s3 import S3Storage
 
 from attachments.conf import DEFAULTS, conf
 from attachments.policy import AccessPolicy
+from attachments.rules.addresses import is_address
 from attachments.rules.content_types import get_file_type
-
-MAX_POST_MB = 5 * 1024  # S3's CopyObject and POST take at most 5 GiB
+from attachments.rules.setting_values import explain_wrong_value
+from attachments.task_framework import works_in_requests
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -48,28 +49,13 @@ def _check_values(configured: dict[str, Any]) -> list[CheckMessage]:
     errors: list[CheckMessage] = []
     for key, default in DEFAULTS.items():
         value = configured.get(key, default)
-        wanted = _explain_wrong_value(key, value, default)
+        wanted = explain_wrong_value(key, value, default)
         if wanted:
             shown = type(value).__name__ if key.endswith("_KEY") else repr(value)
             errors.append(
                 Error(f"ATTACHMENTS[{key!r}] must be {wanted}, not {shown}.", id="attachments.E002")
             )
     return errors
-
-
-def _explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
-    """Say what the value must be, or give None if it is right."""
-    if isinstance(default, bool):
-        return None if isinstance(value, bool) else "True or False"
-    if isinstance(default, int) or key == "RETENTION_DAYS":
-        is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
-        if key == "MAX_SIZE_MB" and is_number and value > MAX_POST_MB:
-            return f"at most {MAX_POST_MB}"
-        return None if is_number or value is default else "a whole number above zero"
-    if isinstance(default, tuple):
-        is_list = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-        return None if is_list else "a list of strings"
-    return None if isinstance(value, str) else "a string"
 
 
 def _check_pairs() -> list[CheckMessage]:
@@ -151,9 +137,34 @@ def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
         problem = "STORAGES['attachments'] has no bucket_name."
     elif backend.location:
         problem = "STORAGES['attachments'] has a location: keys and bucket policy would not match."
+    elif backend.endpoint_url and not is_address(backend.endpoint_url):
+        problem = (
+            f"STORAGES['attachments'] has the endpoint_url {backend.endpoint_url!r}, which is no "
+            "address such as 'https://minio.example.com'."
+        )
     else:
         return []
     return [Error(problem, hint=hint, id="attachments.E005")]
+
+
+def check_time_zones(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Leases, forms and links end at moments that other machines read too."""
+    if settings.USE_TZ:
+        return []
+    hint = "Set USE_TZ = True. TIME_ZONE still says in which zone Django shows times."
+    return [Error("attachments needs USE_TZ.", hint=hint, id="attachments.E007")]
+
+
+def check_tasks(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Background work is done by a worker. A backend that works in the request gets none of it."""
+    if not works_in_requests():
+        return []
+    problem = (
+        "TASKS names the ImmediateBackend, or nothing: background work would run inside requests. "
+        "Of large files and missing checksums, purge_orphans does it then, and nobody sooner."
+    )
+    hint = "Name a backend that has workers, as django_tasks_db.DatabaseBackend has db_worker."
+    return [checks.Warning(problem, hint=hint, id="attachments.W004")]
 
 
 # Of each key that clients or servers should not share: what happens if they do.

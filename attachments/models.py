@@ -412,3 +412,26 @@ class UsageFigures(models.Model):
 
     def __str__(self) -> str:
         return str(self.computed_at)
+
+
+class WorkerSign(models.Model):
+    """When workers were last asked for something, and when one last showed that it lives.
+
+    There is one row. ``services.workers`` writes and reads it.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    asked_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(null=True)
+    expected_by = models.DateTimeField(
+        null=True, help_text=_("When the next sign comes, if a worker promised one.")
+    )
+
+    class Meta:
+        db_table = "attachments_worker_signs"
+        default_permissions = ()
+        verbose_name = _("sign of a worker")
+        verbose_name_plural = _("signs of workers")
+
+    def __str__(self) -> str:
+        return str(self.seen_at)

@@ -1,4 +1,7 @@
-"""What happens after a deletion or a confirm: objects are deleted, and workers are told of work."""
+"""What happens after a deletion or a confirm: objects are deleted, and workers are told of work.
+
+What workers are asked, and that they begin it, tells whether one lives.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -6,11 +9,16 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
-from django_tasks.backends.immediate import ImmediateBackend
 
 from attachments import events, tasks
 from attachments.models import Attachment
-from attachments.services import OwnNotes
+from attachments.services import OwnNotes, note_question, note_sign
+from attachments.task_framework import (
+    TaskResult,
+    task_enqueued,
+    task_started,
+    works_in_requests,
+)
 
 
 @receiver(post_delete, sender=Attachment)
@@ -26,12 +34,29 @@ def delete_objects_after_commit(instance: Attachment, using: str, **kwargs: Any)
 @receiver(events.work_left)
 def nudge_worker(attachment_id: UUID, **kwargs: Any) -> None:
     """Tell a worker, if there is one: not a backend that would do the work in this request."""
-    if not isinstance(tasks.process_attachment.get_backend(), ImmediateBackend):
+    if not works_in_requests(tasks.process_attachment):
         tasks.process_attachment.enqueue(str(attachment_id))
 
 
 @receiver(events.deletions_left)
 def nudge_deletions(**kwargs: Any) -> None:
     """The same for objects that wait to be deleted."""
-    if not isinstance(tasks.carry_out_deletions.get_backend(), ImmediateBackend):
+    if not works_in_requests(tasks.carry_out_deletions):
         tasks.carry_out_deletions.enqueue()
+
+
+@receiver(task_enqueued)
+def note_task_enqueued(task_result: TaskResult, **kwargs: Any) -> None:
+    """Expect a worker soon, if this is for one of ours and not for later."""
+    if _is_ours(task_result) and task_result.task.run_after is None:
+        note_question()
+
+
+@receiver(task_started)
+def note_task_started(task_result: TaskResult, **kwargs: Any) -> None:
+    if _is_ours(task_result):
+        note_sign()
+
+
+def _is_ours(task_result: TaskResult) -> bool:
+    return task_result.task.module_path.startswith(f"{tasks.__name__}.")

@@ -4,10 +4,10 @@ from dataclasses import asdict
 from uuid import UUID
 
 from django.utils import timezone
-from django_tasks import task
 
 from attachments import services
 from attachments.errors import StorageUnavailable
+from attachments.task_framework import task
 
 
 @task()

@@ -1,5 +1,7 @@
 """GET /health, for load balancers and people."""
 
+import logging
+
 from django.db import Error, connection
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -12,6 +14,8 @@ from rest_framework.views import APIView
 from attachments import storage
 from attachments.api.json_view import JSONViewMixin
 from attachments.errors import StorageUnavailable
+
+logger = logging.getLogger(__name__)
 
 CONNECTED, UNAVAILABLE = "connected", "unavailable"
 
@@ -55,6 +59,7 @@ def _ask_database() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except Error:
+    except Error as error:
+        logger.warning("The database is not available: %s", error)
         return UNAVAILABLE
     return CONNECTED

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from attachments.conf import DEFAULTS as ATTACHMENTS_DEFAULTS
+from nodus.databases import complete_postgres
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -48,17 +49,9 @@ DATABASES: dict[str, dict[str, Any]] = {
     "default": env.db_url_config(env.str("DATABASE_URL", default="") or INSECURE_DATABASE_URL)
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # A request waits for a connection no longer than a client waits for an answer.
-    pool = {"min_size": 1, "max_size": 8, "timeout": 5}
-    DATABASES["default"]["OPTIONS"] = {
-        **DATABASES["default"].get("OPTIONS", {}),
-        "pool": pool,
-        "connect_timeout": 5,
-        # PostgreSQL parses and plans a statement once per connection. (PgBouncer, if it pools
-        # transactions, needs version 1.21 for that.)
-        "server_side_binding": True,
-        "prepare_threshold": 5,
-    }
+    DATABASES["default"] = complete_postgres(
+        DATABASES["default"], is_pgbouncer=env.bool("DATABASE_PGBOUNCER", default=False)
+    )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 
@@ -160,6 +153,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
     "django_tasks",
+    "nodus.apps.NodusConfig",
     "nodus.apps.BackgroundWorkConfig",
     "storages",
     "attachments",
@@ -272,9 +266,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "filters": {"sparse": {"()": "nodus.logs.SparseFilter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # A pool that reconnects says so each second; the request that failed says it once.
-    "loggers": {"psycopg.pool": {"level": "ERROR"}},
+    # A pool that reconnects says why each second, and the requests that wait for it cannot say it.
+    "loggers": {"psycopg.pool": {"filters": ["sparse"]}},
     "root": {"handlers": ["console"], "level": env.str("DJANGO_LOG_LEVEL", default="INFO")},
 }
 

@@ -8,7 +8,11 @@ from typing import Any
 
 from django.core.management import call_command
 
+from attachments.task_framework import ImmediateBackend
 from tests.databases import get_database_url
+
+IMMEDIATE = f"{ImmediateBackend.__module__}.ImmediateBackend"
+"""The backend of tasks that has no worker."""
 
 
 def run(name: str, *args: Any, status: int = 0, **options: Any) -> str:

@@ -19,11 +19,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from attachments import storage
+from attachments import services, storage
 from attachments.admin import pages
 from attachments.admin.links import Linker
 from attachments.errors import StorageUnavailable
-from attachments.models import Attachment, ObjectDeletion
+from attachments.models import Attachment, ObjectDeletion, WorkerSign
+from tests.commands import IMMEDIATE
 from tests.stores import list_keys
 
 pytestmark = pytest.mark.django_db
@@ -694,7 +695,7 @@ def test_a_purge_is_told_of_and_left_to_a_worker(admin, user):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_host_without_workers_purges_at_once(admin, user, bucket, settings):
-    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+    settings.TASKS = {"default": {"BACKEND": IMMEDIATE}}
     make_rows(user, 3, created_at=timezone.now() - timedelta(days=8))
 
     answer = admin.post(f"{LIST}purge/")
@@ -708,7 +709,7 @@ def test_a_purge_that_fails_says_so(admin, user, monkeypatch, settings):
     def fail():
         raise StorageUnavailable from ConnectionError("no route to the store")
 
-    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+    settings.TASKS = {"default": {"BACKEND": IMMEDIATE}}
     monkeypatch.setattr(storage, "ping_bucket", fail)
     make_rows(user, 3, created_at=timezone.now() - timedelta(days=8))
 
@@ -862,3 +863,61 @@ def test_inlines_are_for_who_may_view_attachments(sign_in, user, message_of):
 
     assert page.status_code == 200
     assert "hidden.png" not in page.content.decode()
+
+
+# A second site
+
+
+@pytest.mark.urls("tests.host_urls")
+@pytest.mark.parametrize("name", ["admin", "office"])
+def test_each_site_links_to_itself(admin, user, name):
+    (row,) = make_rows(user)
+    own = f"/{name}/attachments/attachment/"
+    pages = [
+        "attachments/",
+        "attachments/attachment/",
+        "attachments/attachment/usage/",
+        "attachments/attachment/purge/",
+        f"attachments/attachment/{row.pk}/change/",
+        f"auth/user/{user.pk}/change/",
+    ]
+
+    texts = [admin.get(f"/{name}/{page}").content.decode() for page in pages]
+    asked = [admin.post(f"{own}{page}/")["Location"] for page in ("usage", "purge")]
+
+    links = {link for text in texts for link in re.findall(r'href="(/\w+/)', text)}
+    assert links - {"/static/"} == {f"/{name}/"}
+    assert asked == [f"{own}usage/?days=30", own]
+    assert f"{own}{row.pk}/change/" in texts[-1]
+
+
+@pytest.mark.urls("tests.host_urls")
+def test_a_site_without_attachments_shows_them_without_links(admin, user):
+    make_rows(user)
+
+    page = admin.get(f"/bare/auth/user/{user.pk}/change/").content.decode()
+
+    assert "file-0.png" in page
+    assert "/attachments/attachment/" not in page
+
+
+# Workers
+
+
+def test_a_worker_that_gives_no_sign_of_life(admin):
+    services.note_sign(next_within=timedelta(0))
+    since = WorkerSign.objects.get().seen_at
+
+    shown = [admin.get(f"{LIST}usage/"), admin.get(f"{LIST}purge/"), admin.post(f"{LIST}purge/")]
+
+    text = (
+        f"No worker has given a sign of life since {since:%Y-%m-%d %H:%M:%S} UTC. "
+        "What is asked of one waits until it runs again."
+    )
+    assert all(text in list_messages(page) for page in shown)
+
+
+def test_a_worker_that_lives(admin):
+    services.note_sign(next_within=timedelta(minutes=2))
+
+    assert list_messages(admin.get(f"{LIST}purge/")) == []

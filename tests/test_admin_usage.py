@@ -12,6 +12,7 @@ from django_tasks_db.models import DBTaskResult
 from attachments import services
 from attachments.models import Attachment, ObjectDeletion, UsageFigures
 from attachments.services import kept_usage
+from tests.commands import IMMEDIATE
 
 pytestmark = pytest.mark.django_db
 
@@ -272,7 +273,7 @@ def use_tasks(settings):
 
 
 WORKER = "django_tasks_db.DatabaseBackend"
-NO_WORKER = "django_tasks.backends.immediate.ImmediateBackend"
+NO_WORKER = IMMEDIATE
 
 
 def read_note(response):

@@ -12,8 +12,11 @@ import pytest
 import requests
 from django.db import connection
 from django.db.utils import DatabaseErrorWrapper
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.validation import validate_schema
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 
@@ -707,3 +710,40 @@ def test_an_address_that_does_not_exist(client, settings, method, is_debug):
 
     assert response["Content-Type"] == "application/json"
     assert get_error(response) == (404, "not_found", None)
+
+
+# A host may capture more in its addresses
+
+
+@pytest.mark.urls("tests.host_urls")
+@pytest.mark.parametrize("prefix", ["/acme/files", "/versions/v1"])
+def test_addresses_that_capture_more(api, user, post_file, samples, prefix):
+    client = api(user)
+
+    ticket = client.post(f"{prefix}/attachments/presigned", PNG, format="json").json()
+    assert post_file(ticket, samples["image/png"]).status_code == 204
+    body = {"attachment_id": ticket["attachment_id"]}
+    confirmed = client.post(f"{prefix}/attachments/confirm", body, format="json")
+    batch = client.post(f"{prefix}/attachments/presigned/batch", {"files": [PNG]}, format="json")
+    path = f"{prefix}/attachments/{ticket['attachment_id']}"
+    listed = client.get(f"{prefix}/attachments?page_size=1").json()
+
+    assert (confirmed.status_code, batch.status_code) == (200, 201)
+    assert client.get(path).json() == confirmed.json()
+    assert client.get(f"{path}/download").status_code == 302
+    assert listed["next"].startswith(f"http://testserver{prefix}/attachments?")
+    assert client.get(listed["next"]).json()["results"] == [confirmed.json()]
+    assert client.delete(path).status_code == 204
+
+
+@pytest.mark.urls("tests.host_urls")
+def test_addresses_that_capture_more_are_made_and_described():
+    kwargs = {"tenant": "acme", "attachment_id": NO_ID}
+    generator = SchemaGenerator(urlconf="tests.host_urls")
+
+    schema = generator.get_schema(request=None, public=True)
+
+    assert reverse("attachments:detail", kwargs=kwargs) == f"/acme/files/attachments/{NO_ID}"
+    found = schema["paths"]["/{tenant}/files/attachments/{attachment_id}"]["get"]["parameters"]
+    assert {parameter["name"] for parameter in found} == {"tenant", "attachment_id"}
+    assert validate_schema(schema) is None

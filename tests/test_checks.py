@@ -1,8 +1,15 @@
 import pytest
 from django.core.checks import WARNING
 
-from attachments.checks import check_access_keys, check_settings, check_storage
+from attachments.checks import (
+    check_access_keys,
+    check_settings,
+    check_storage,
+    check_tasks,
+    check_time_zones,
+)
 from attachments.policy import get_access_policy
+from tests.commands import IMMEDIATE
 
 
 def check(settings, **values):
@@ -11,7 +18,9 @@ def check(settings, **values):
 
 
 def test_the_project_is_in_order():
-    assert check_settings(None) == check_storage(None) == []
+    checks = [check_settings, check_storage, check_tasks, check_time_zones]
+
+    assert [check(None) for check in checks] == [[], [], [], []]
 
 
 def test_a_mistyped_key(settings):
@@ -36,6 +45,23 @@ def test_a_mistyped_key(settings):
         ("PUBLIC_READ", "yes"),
         ("CDN_URL", None),
         ("PRESIGN_RATE", 10),
+        ("PRESIGN_RATE", "often"),
+        ("PRESIGN_RATE", "0/minute"),
+        ("PRESIGN_RATE", "10/m"),
+        ("PRESIGN_RATE", "10/fortnight"),
+        ("UPLOAD_EXPIRES_SECONDS", 7 * 24 * 3600 + 1),
+        ("DOWNLOAD_EXPIRES_SECONDS", 7 * 24 * 3600 + 1),
+        ("ORPHAN_DAYS", 800_000),
+        ("RETENTION_DAYS", 10**12),
+        ("CDN_URL", "cdn.example.com"),
+        ("CDN_URL", "//cdn.example.com"),
+        ("CDN_URL", "https://"),
+        ("CDN_URL", "https://cdn.example.com?v=1"),
+        ("PUBLIC_ENDPOINT_URL", "localhost:9000"),
+        ("PUBLIC_ENDPOINT_URL", "http://localhost:port"),
+        ("PUBLIC_ENDPOINT_URL", "http://[::1"),
+        ("CORS_ALLOWED_ORIGINS", ["https://a.example", "app.example.com"]),
+        ("CORS_ALLOWED_ORIGINS", ["https://app.example.com/"]),
     ],
 )
 def test_a_value_of_the_wrong_kind(settings, key, value):
@@ -44,6 +70,41 @@ def test_a_value_of_the_wrong_kind(settings, key, value):
     assert error.id == "attachments.E002"
     assert repr(key) in error.msg
     assert repr(value) in error.msg
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("PRESIGN_RATE", "100/minute"),
+        ("PRESIGN_RATE", "5 per 2 hours"),
+        ("PRESIGN_RATE", ""),
+        ("UPLOAD_EXPIRES_SECONDS", 7 * 24 * 3600),
+        ("RETENTION_DAYS", 36_500),
+        ("CDN_URL", "https://cdn.example.com/files/"),
+        ("PUBLIC_ENDPOINT_URL", "http://[::1]:9000"),
+        ("CORS_ALLOWED_ORIGINS", ["*", "https://*.example.com", "capacitor://localhost"]),
+    ],
+)
+def test_a_value_at_the_edge(settings, key, value):
+    assert check(settings, **{key: value}) == []
+
+
+def test_moments_without_a_time_zone(settings):
+    settings.USE_TZ = False
+
+    (error,) = check_time_zones(None)
+
+    assert error.id == "attachments.E007"
+    assert "USE_TZ = True" in error.hint
+
+
+def test_background_work_that_would_run_in_requests(settings):
+    settings.TASKS = {"default": {"BACKEND": IMMEDIATE}}
+
+    (warning,) = check_tasks(None)
+
+    assert warning.id == "attachments.W004"
+    assert "inside requests" in warning.msg
 
 
 def test_a_secret_of_the_wrong_kind_is_not_told(settings):
@@ -108,6 +169,10 @@ def test_a_wrong_access_policy(settings, value):
         {
             "BACKEND": "storages.backends.s3.S3Storage",
             "OPTIONS": {"bucket_name": "b", "location": "uploads"},
+        },
+        {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {"bucket_name": "b", "endpoint_url": "minio:9000"},
         },
     ],
 )

@@ -1,5 +1,6 @@
 """`make demo` for real, against gunicorn over the test database and the tests' store."""
 
+import io
 import os
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 from django.conf import global_settings
+from rich.console import Console
 
 from attachments.conf import conf
 from attachments.models import Attachment
 from nodus.dev.client import Client
+from nodus.dev.demo import RUSSIAN_NAME, Demo, Upload
 from nodus.dev.demo_users import DEMO_USERS
 from nodus.dev.embedded import find_free_ports
 from tests.databases import get_database_url
@@ -25,7 +28,7 @@ DEMO = [sys.executable, "-m", "nodus.dev.demo"]
 def run_demo(base_url):
     return subprocess.run(
         DEMO,
-        env={**os.environ, "BASE_URL": base_url, "COLUMNS": "100"},
+        env={**os.environ, "BASE_URL": base_url, "COLUMNS": "80"},
         check=False,
         capture_output=True,
         text=True,
@@ -169,6 +172,28 @@ def test_a_server_that_is_not_there():
         2,
         f"✗ Nodus does not answer at {base_url}. Start it in another terminal: make run\n",
     )
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_each_upload_is_a_line_of_the_terminal(tmp_path, width):
+    film = tmp_path / "film.mp4"
+    film.touch()
+    os.truncate(film, 100 * 2**20)
+    uploads = [
+        Upload(content_type="application/pdf", path=film, name=RUSSIAN_NAME, status="confirming"),
+        Upload(content_type="video/mp4", path=film, name="film.mp4", seconds=12.345),
+    ]
+    screen = io.StringIO()
+    console = Console(file=screen, width=width, force_terminal=True, color_system=None)
+
+    console.print(Demo(base_url="", console=console, directory=tmp_path)._draw(uploads))
+
+    lines = [line for line in screen.getvalue().splitlines() if line.strip()]
+    assert len(lines) == 4
+    assert "…" not in "".join(lines)
+    assert max(map(len, lines)) <= width
+    assert lines[2].split()[:5] == ["application/pdf", *RUSSIAN_NAME.split(), "104.9", "MB"]
+    assert lines[3].split()[-2:] == ["12345", "ms"]
 
 
 def test_a_server_that_answers_otherwise():

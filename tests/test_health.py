@@ -22,7 +22,7 @@ def test_the_store_is_down(api, settings):
     assert response.json() == {"status": "error", "minio": "unavailable", "database": "connected"}
 
 
-def test_the_database_is_down(api, monkeypatch):
+def test_the_database_is_down(api, monkeypatch, caplog):
     def fail():
         raise OperationalError("connection to server at 10.0.0.1, user nodus failed")
 
@@ -32,3 +32,4 @@ def test_the_database_is_down(api, monkeypatch):
 
     assert response.status_code == 503
     assert response.json() == {"status": "error", "minio": "connected", "database": "unavailable"}
+    assert "connection to server at 10.0.0.1, user nodus failed" in caplog.text

@@ -4,7 +4,11 @@ import ast
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import get_commands
@@ -14,6 +18,7 @@ from attachments.errors import AttachmentError
 from attachments.rules.file_types import TYPES
 from tests.documents import ROOT, VARIABLES, read_example, read_table
 
+RUFF = Path(sys.executable).parent / "ruff"
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -69,8 +74,16 @@ def test_each_command_and_link_exists(path):
 
 
 @pytest.mark.parametrize("block", read_blocks("python"))
-def test_the_python_examples_are_python(block):
+def test_the_python_examples_are_whole(block):
+    """Each name that they use is imported, and is there; `chat` is the reader's own."""
+    check = [RUFF, "check", "--isolated", "--quiet", "--select=F", "--ignore=F401", "-"]
+    found = subprocess.run(check, input=block, check=False, capture_output=True, text=True)
+    assert found.stdout == ""
     tree = ast.parse(block)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.module.startswith("chat"):
+            module = import_module(node.module)
+            assert all(hasattr(module, name.name) for name in node.names)
 
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ATTACHMENTS":
@@ -81,10 +94,15 @@ def test_the_python_examples_are_python(block):
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_the_first_upload_works_as_pasted(live_server, user, tmp_path):
     (script,) = read_blocks("bash")
-    script = script.replace("http://localhost:8000", live_server.url)
+    port = urlsplit(live_server.url).port
 
     result = subprocess.run(
-        ["bash"], input=script, cwd=tmp_path, text=True, capture_output=True, check=False
+        ["bash"],
+        input=f"PORT={port}\n{script}",
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        check=False,
     )
 
     assert result.stderr == ""

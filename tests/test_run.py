@@ -17,13 +17,14 @@ import pytest
 import requests
 from django.conf import settings
 
+from nodus.dev.addresses import read_addresses
 from nodus.dev.client import Client, post_file
 from nodus.dev.demo_users import DEMO_USERS
 from nodus.dev.embedded import PortTaken, check_port, find_free_ports, stop_leftovers
 from tests.stores import name_bucket
 
 READY = "Ctrl-C stops everything"
-OURS = re.compile(r"DATABASE_URL|DJANGO_|S3_|ATTACHMENTS_|CDN_URL|PORT$")
+OURS = re.compile(r"DATABASE_URL|DJANGO_|S3_|ATTACHMENTS_|CDN_URL|PORT$|BIND$")
 
 
 @pytest.fixture
@@ -53,20 +54,29 @@ def find_processes(tree):
     ]
 
 
+def _ignore(*numbers):
+    """The beginning of a command that is started with these signals ignored."""
+    names = " ".join(signal.Signals(number).name.removeprefix("SIG") for number in numbers)
+    return ["sh", "-c", f"trap '' {names}; exec \"$@\"", "sh"] if numbers else []
+
+
 class Run:
-    def __init__(self, tree: Path, **variables: object) -> None:
+    def __init__(self, tree: Path, *, ignored: tuple[int, ...] = (), **variables: object) -> None:
         environment = {name: value for name, value in os.environ.items() if not OURS.match(name)}
         environment["WEB_CONCURRENCY"] = "1"
         environment |= {name: str(value) for name, value in variables.items()}
         self._log = tree / f"run-{time.monotonic_ns()}.log"
+        # Whoever runs the tests may ignore it, and children inherit that.
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "nodus.dev.run"],
+                [*_ignore(*ignored), sys.executable, "-m", "nodus.dev.run"],
                 cwd=tree,
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        signal.signal(signal.SIGHUP, before)
 
     @property
     def output(self) -> str:
@@ -112,8 +122,9 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     picture.write_bytes(samples["image/png"])
 
     # The command that the first run prints can be pasted.
-    first = Run(tree, **ports)
+    first = Run(tree, ignored=(signal.SIGHUP,), **ports)  # as nohup does
     output = first.wait_until_ready()
+    first.process.send_signal(signal.SIGHUP)
     for address in ("api/docs", "admin/", "health"):
         assert f"http://localhost:{port}/{address}" in output
     for name, password in DEMO_USERS.items():
@@ -139,15 +150,24 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     assert find_processes(tree) == []
     assert not (tree / ".data" / "embedded.env").exists()
 
-    # A run that is killed leaves its servers.
-    second = Run(tree, **ports)
-    second.wait_until_ready()
+    # Others reach the second run, at an address at which the store does not listen itself.
+    second = Run(tree, BIND="127.0.0.2", **ports)
+    output = second.wait_until_ready()
+    assert f"make demo BASE_URL=http://127.0.0.2:{port}\n" in output
+    assert "everybody knows the passwords" in output
     assert requests.get(attachment["download_url"], timeout=10).content == picture.read_bytes()
+    other = Client(f"http://127.0.0.2:{port}")
+    other.log_in("bob", DEMO_USERS["bob"])
+    link = put_file(other, picture)["download_url"]
+    assert link.startswith(f"http://127.0.0.2:{s3_port}/")
+    assert requests.get(link, timeout=10).content == picture.read_bytes()
+
+    # A run that is killed leaves its servers.
     second.stop(signal.SIGKILL)
     assert find_processes(tree)
 
     # The third run stops those servers, and has the same ports and the same data.
-    third = Run(tree, **ports)
+    third = Run(tree, ignored=(signal.SIGINT,), **ports)  # as a script does with `make run &`
     third.wait_until_ready()
     assert client.call("GET", path).json() == attachment
     assert requests.get(attachment["download_url"], timeout=10).content == picture.read_bytes()
@@ -157,15 +177,22 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place", ["", "postgres.new/base/1", "postgres.new/base/5", "postgres", "s3/weed.log"]
+    ("place", "number"),
+    [
+        ("", signal.SIGTERM),
+        ("postgres.new/base/1", signal.SIGHUP),
+        ("postgres.new/base/5", signal.SIGTERM),
+        ("postgres", signal.SIGINT),
+        ("s3/weed.log", signal.SIGTERM),
+    ],
 )
-def test_stopped_while_it_starts_it_leaves_nothing(tree, place):
+def test_stopped_while_it_starts_it_leaves_nothing(tree, place, number):
     port, s3_port = find_free_ports(2)
     run = Run(tree, PORT=port, S3_PORT=s3_port)
     while not (tree / ".data" / place).exists():
         time.sleep(0.005)
 
-    assert run.stop(signal.SIGTERM) in {130, -signal.SIGTERM}
+    assert run.stop(number) in {130, -number}
     assert "Traceback" not in run.output
     assert find_processes(tree) == []
 
@@ -175,11 +202,15 @@ def test_a_taken_port(tree, name):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         (other,) = find_free_ports(1)
-        run = Run(tree, **{"PORT": other, "S3_PORT": other, name: port})
+        others = {"PORT": other, "S3_PORT": other + 1}
+        run = Run(tree, BIND="127.0.0.1:80", **{**others, name: port})
         code, output = run.wait_until_over()
 
     assert code == 1
-    assert f"Port {port} is taken. Choose another: make run {name}={port + 1}\n" in output
+    hint = re.search(r"Port (\d+) is taken. Choose another: make run BIND=127.0.0.1 (.+)\n", output)
+    asked = dict(pair.split("=") for pair in hint[2].split())
+    assert int(hint[1]) == port != int(asked.pop(name))
+    assert asked == {key: str(value) for key, value in others.items() if key != name}
     assert "Traceback" not in output
     assert find_processes(tree) == []
 
@@ -190,6 +221,8 @@ def test_a_taken_port(tree, name):
         ({"PORT": "http"}, "PORT is a number from 1 to 65535, not 'http'.\n"),
         ({"S3_PORT": "65536"}, "S3_PORT is a number from 1 to 65535, not '65536'.\n"),
         ({"PORT": "9000"}, "PORT and S3_PORT are both 9000: choose two.\n"),
+        ({"BIND": "unix:/run/nodus"}, "BIND is a host, or host:port, not 'unix:/run/nodus'.\n"),
+        ({"BIND": "0.0.0.0:99999"}, "PORT is a number from 1 to 65535, not '99999'.\n"),
     ],
 )
 def test_a_wrong_port(tree, variables, message):
@@ -219,6 +252,26 @@ def test_it_uses_the_servers_that_env_file_names(tree, samples, tmp_path):
     store = f"{names['S3_ENDPOINT_URL']}/{names['S3_BUCKET']}"
     assert attachment["download_url"].startswith(f"{store}/")
     assert {path.name for path in (tree / ".data").iterdir()} == {"run.lock"}
+
+
+@pytest.mark.parametrize(
+    ("bind", "host", "port"),
+    [
+        ("", "localhost", 8000),
+        ("localhost:8001", "localhost", 8001),
+        ("192.168.1.5", "192.168.1.5", 8000),
+        ("[::1]:8001", "localhost", 8001),
+        ("nodus.local:", "nodus.local", 8000),
+    ],
+)
+def test_where_it_listens(monkeypatch, bind, host, port):
+    monkeypatch.delenv("PORT", raising=False)
+    monkeypatch.setenv("BIND", bind)
+
+    addresses = read_addresses()
+
+    assert (addresses.host, addresses.port) == (host, port)
+    assert addresses.is_local is (host == "localhost")
 
 
 @pytest.mark.parametrize(

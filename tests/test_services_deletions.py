@@ -15,6 +15,7 @@ from attachments.errors import ContentMismatch, StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
 from attachments.services import bulk, deletions
 from attachments.storage.client import get_client
+from tests.commands import IMMEDIATE
 from tests.stores import list_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -363,7 +364,7 @@ def test_a_task_does_the_rest(settings, bucket):
 
 
 def test_a_backend_that_works_in_the_request_is_not_nudged(settings):
-    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+    settings.TASKS = {"default": {"BACKEND": IMMEDIATE}}
     deletions.note_deletions(["attachments/left"])
 
     events.deletions_left.send(sender=None)

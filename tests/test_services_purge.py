@@ -1,12 +1,14 @@
 """What a purge removes and what it leaves alone, on the real store."""
 
 import threading
+import unittest
 from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.test import TestCase
 from django.utils import timezone
 
 from attachments import services, storage
@@ -16,6 +18,7 @@ from attachments.models import Attachment, IdempotencyKey, ObjectDeletion
 from attachments.services import purge
 from attachments.services.deletions import note_deletions
 from attachments.tasks import purge_orphans
+from tests.commands import IMMEDIATE
 from tests.stores import list_keys
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_bucket")]
@@ -521,10 +524,42 @@ def in_thread(work):
 
 
 def test_it_is_a_task_too(user, aged, settings):
-    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
+    settings.TASKS = {"default": {"BACKEND": IMMEDIATE}}
     aged(user, 8 * DAY)
 
     result = purge_orphans.enqueue()
 
     assert result.return_value["orphans"] == 1
     assert not Attachment.objects.exists()
+
+
+def test_it_works_inside_the_testcase_of_a_host(user, aged, bucket):
+    class HostTest(TestCase):
+        def test(self):
+            assert connection.in_atomic_block
+            attachment = aged(user, 8 * DAY)
+            kept = aged(user, DAY)
+
+            report = services.purge_attachments(batch_size=1)
+
+            assert report.orphans == 1
+            assert list(Attachment.objects.values_list("pk", flat=True)) == [kept.pk]
+            assert attachment.key not in list_keys(bucket)
+            with self.captureOnCommitCallbacks(execute=True):
+                kept.delete()
+            assert kept.key not in list_keys(bucket)
+
+    result = unittest.TestSuite([HostTest("test")]).run(unittest.TestResult())
+
+    assert (result.testsRun, result.errors, result.failures) == (1, [], [])
+
+
+def test_it_refuses_a_transaction_that_may_be_rolled_back(user, aged, bucket):
+    attachment = aged(user, 8 * DAY)
+
+    with pytest.raises(RuntimeError), transaction.atomic():
+        attachment.delete()
+        services.purge_attachments()
+
+    assert Attachment.objects.exists()
+    assert attachment.key in list_keys(bucket)

@@ -183,6 +183,31 @@ def test_what_is_public_against_the_settings_is_an_error(proxy, bucket, private,
         storage.ensure_bucket()
 
 
+def test_a_policy_that_is_kept_and_not_obeyed_is_an_error(proxy, bucket):
+    proxy.answer("GetObject", 403, spell_error("AccessDenied"), times=None)
+    bucket_module.forget_bucket()
+
+    policy = set_up()["policy"]
+
+    assert (policy.state, policy.level) == ("created", "error")
+    assert "S3_PUBLIC_READ (PUBLIC_READ) is on, and nobody could read" in policy.detail
+    with pytest.raises(StorageRefused):
+        storage.ensure_bucket()
+
+
+def test_what_a_policy_of_others_makes_public_is_an_error(proxy, bucket, private):
+    storage.setup_bucket()
+    others = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket.name}/attachments/*",
+    }
+    bucket.Policy().put(Policy=json.dumps({"Version": "2012-10-17", "Statement": [others]}))
+
+    assert find_states(set_up())["policy"] == ("unchanged", "error")
+
+
 def test_a_store_that_takes_no_condition_still_serves(proxy, bucket):
     bucket.create()
     bucket.Versioning().enable()

@@ -30,6 +30,8 @@ class Line:
 class NewestFormSet(BaseInlineFormSet):
     """Has no forms, so that saving the page cannot fail because files came meanwhile."""
 
+    site: admin.AdminSite
+
     def get_queryset(self) -> Any:
         return Attachment.objects.none()
 
@@ -48,8 +50,11 @@ class NewestFormSet(BaseInlineFormSet):
         ]
 
     def get_list_url(self) -> str:
-        """The address of the list of all these attachments."""
-        address = reverse("admin:attachments_attachment_changelist")
+        """The address of the list of all these attachments; empty if the site has none."""
+        if not self.site.is_registered(Attachment):
+            return ""
+        name = "admin:attachments_attachment_changelist"
+        address = reverse(name, current_app=self.site.name)
         return f"{address}?{urlencode({f'{self.fk.name}__exact': self.instance.pk})}"
 
 
@@ -67,6 +72,11 @@ class AttachmentInline(admin.TabularInline):
 
     class Media:
         css = {"all": ["attachments/admin.css"]}
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, **kwargs)
+        formset.site = self.admin_site  # type: ignore[attr-defined]
+        return formset
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Only on pages of what exists: what is being added has no attachments yet."""

@@ -6,11 +6,12 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
-from django_tasks import TaskResult
 
 from attachments import services
+from attachments.admin.workers import warn_of_silence
+from attachments.task_framework import TaskResult
 from attachments.tasks import purge_orphans
 
 
@@ -27,7 +28,9 @@ class PurgeMixin(admin.ModelAdmin):
             raise PermissionDenied
         if request.method == "POST":
             self._tell(request, purge_orphans.enqueue())
-            return redirect("admin:attachments_attachment_changelist")
+            name = "admin:attachments_attachment_changelist"
+            return redirect(reverse(name, current_app=self.admin_site.name))
+        warn_of_silence(request)
         report = services.count_purgeable()
         context = {
             **self.admin_site.each_context(request),
@@ -48,3 +51,4 @@ class PurgeMixin(admin.ModelAdmin):
         else:
             text = _("A worker purges as soon as it is free. Task: %(id)s.") % {"id": result.id}
             self.message_user(request, text, messages.SUCCESS)
+            warn_of_silence(request)

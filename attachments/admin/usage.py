@@ -18,13 +18,13 @@ from django.utils.http import urlencode
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
-from django_tasks.backends.immediate import ImmediateBackend
-from django_tasks.base import TaskResult
 
 from attachments.admin.charts import Datum, draw_bars, draw_columns
+from attachments.admin.workers import warn_of_silence
 from attachments.conf import conf
 from attachments.models import Attachment
 from attachments.services import kept_usage, usage
+from attachments.task_framework import TaskResult, works_in_requests
 from attachments.tasks import refresh_usage
 
 PERIODS = (7, 30, 90)
@@ -46,7 +46,9 @@ class UsageMixin(admin.ModelAdmin):
         days = _read_period(request.GET.get("days", ""))
         if request.method == "POST":
             self._tell_of_refresh(request, refresh_usage.enqueue())
-            return redirect(f"{reverse('admin:attachments_usage')}?days={days}")
+            address = reverse("admin:attachments_usage", current_app=self.admin_site.name)
+            return redirect(f"{address}?days={days}")
+        warn_of_silence(request)
         owners = usage.measure_owners()
         figures = kept_usage.find_figures(rows=owners.rows)
         request.current_app = self.admin_site.name
@@ -139,7 +141,7 @@ def _show_figures(figures: usage.Figures, *, days: int) -> dict[str, Any]:
 
 def _ask_for_figures() -> dict[str, Any]:
     """Let a worker count, if there is one: not a backend that would do so in this request."""
-    if isinstance(refresh_usage.get_backend(), ImmediateBackend):
+    if works_in_requests(refresh_usage):
         return {}
     asked_at, is_new = kept_usage.request_refresh()
     if is_new:

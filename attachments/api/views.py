@@ -41,7 +41,8 @@ class AttachmentViewSet(JSONViewMixin, viewsets.GenericViewSet):
     """Files that clients put straight into the store.
 
     The class sets what the contract fixes, so that the host's REST framework settings cannot
-    change it. Authentication and throttling are the host's.
+    change it. Authentication and throttling are the host's, and so is what its addresses capture
+    before ours, such as a tenant or a version.
     """
 
     queryset = Attachment.objects.none()
@@ -54,7 +55,7 @@ class AttachmentViewSet(JSONViewMixin, viewsets.GenericViewSet):
         return exception_handler
 
     @operations.list_all
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request, **kwargs: Any) -> Response:
         # A plain dict: as a form, `message_id=` would be no filter, and give everything.
         query = _FILTER.run_validation(request.query_params.dict())
         visible: Any = services.VisibleAttachments(user=request.user, **query)
@@ -62,7 +63,7 @@ class AttachmentViewSet(JSONViewMixin, viewsets.GenericViewSet):
         return self.get_paginated_response([_ATTACHMENT.to_representation(row) for row in page])
 
     @operations.presign
-    def presigned(self, request: Request) -> Response:
+    def presigned(self, request: Request, **kwargs: Any) -> Response:
         ticket = services.presign_upload(
             user=request.user,
             idempotency_key=request.headers.get("Idempotency-Key"),
@@ -71,7 +72,7 @@ class AttachmentViewSet(JSONViewMixin, viewsets.GenericViewSet):
         return _answer_presigned(_TICKET.to_representation(ticket), [ticket])
 
     @operations.presign_batch
-    def presigned_batch(self, request: Request) -> Response:
+    def presigned_batch(self, request: Request, **kwargs: Any) -> Response:
         tickets = services.presign_uploads(
             user=request.user,
             idempotency_key=request.headers.get("Idempotency-Key"),
@@ -81,24 +82,24 @@ class AttachmentViewSet(JSONViewMixin, viewsets.GenericViewSet):
         return _answer_presigned(body, tickets)
 
     @operations.confirm
-    def confirm(self, request: Request) -> Response:
+    def confirm(self, request: Request, **kwargs: Any) -> Response:
         fields = _CONFIRM.run_validation(request.data)
         attachment = services.confirm_upload(user=request.user, **fields)
         status = 200 if attachment.is_ready else 202
         return Response(_ATTACHMENT.to_representation(attachment), status=status)
 
     @operations.retrieve
-    def retrieve(self, request: Request, attachment_id: str) -> Response:
+    def retrieve(self, request: Request, attachment_id: str, **kwargs: Any) -> Response:
         attachment = self._get_attachment(attachment_id)
         return Response(_ATTACHMENT.to_representation(attachment))
 
     @operations.destroy
-    def destroy(self, request: Request, attachment_id: str) -> Response:
+    def destroy(self, request: Request, attachment_id: str, **kwargs: Any) -> Response:
         services.delete_attachment(attachment_id=_parse_id(attachment_id), user=request.user)
         return Response(status=204)
 
     @operations.download
-    def download(self, request: Request, attachment_id: str) -> HttpResponse:
+    def download(self, request: Request, attachment_id: str, **kwargs: Any) -> HttpResponse:
         query = _DISPOSITION.run_validation(request.query_params.dict())
         attachment = self._get_attachment(attachment_id)
         url = services.get_download_url(

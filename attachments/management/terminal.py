@@ -30,6 +30,7 @@ from attachments.errors import StorageRefused, StorageUnavailable
 
 COULD_NOT_RUN = 2
 """The exit status of a command that could not work; 1 means that it found something wrong."""
+MAX_DURATION = timedelta(days=100 * 365)  # a date that lies further back may not exist
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -38,7 +39,10 @@ def parse_duration(text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,6})([smhdw]?)", text.strip())
     if not match:
         raise argparse.ArgumentTypeError(_("not a duration such as 7d, 12h or 30m: %s") % text)
-    return timedelta(**{_UNITS[match[2] or "d"]: int(match[1])})
+    duration = timedelta(**{_UNITS[match[2] or "d"]: int(match[1])})
+    if duration > MAX_DURATION:
+        raise argparse.ArgumentTypeError(_("longer than a hundred years: %s") % text)
+    return duration
 
 
 def parse_count(text: str) -> int:

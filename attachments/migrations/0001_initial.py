@@ -107,6 +107,30 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="WorkerSign",
+            fields=[
+                (
+                    "id",
+                    models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
+                ),
+                ("asked_at", models.DateTimeField(null=True)),
+                ("seen_at", models.DateTimeField(null=True)),
+                (
+                    "expected_by",
+                    models.DateTimeField(
+                        help_text="When the next sign comes, if a worker promised one.",
+                        null=True,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "sign of a worker",
+                "verbose_name_plural": "signs of workers",
+                "db_table": "attachments_worker_signs",
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="Usage",
             fields=[
                 (

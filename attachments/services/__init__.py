@@ -36,6 +36,7 @@ from attachments.services.reconcile import (
     reconcile_storage,
 )
 from attachments.services.usage_rows import recount_usage, settle_usage
+from attachments.services.workers import find_silence, note_question, note_sign
 
 __all__ = [
     "BATCH_SIZE",
@@ -56,10 +57,13 @@ __all__ = [
     "delete_attachment",
     "delete_attachments",
     "exclude_protected",
+    "find_silence",
     "get_attachment",
     "get_download_url",
     "link_attachments",
     "measure_attachments",
+    "note_question",
+    "note_sign",
     "presign_upload",
     "presign_uploads",
     "preview_purge",

@@ -101,9 +101,16 @@ class OwnNotes:
     def find(cls, using: str | None) -> "OwnNotes | None":
         """Those of the current transaction, if it has any yet.
 
-        What was registered in a savepoint goes if that is rolled back, with all that was added.
+        Not those of a savepoint that is over: a host's ``TestCase`` may have left them behind. What
+        was registered in a savepoint goes if that is rolled back, with all that was added.
         """
-        waiting = (function for _, function, *_ in transaction.get_connection(using).run_on_commit)
+        connection = transaction.get_connection(using)
+        unfinished = {None, *connection.savepoint_ids}
+        waiting = (
+            function
+            for savepoints, function, *_ in connection.run_on_commit
+            if savepoints <= unfinished
+        )
         return next((function for function in waiting if isinstance(function, cls)), None)
 
     def add(self, keys: Iterable[str]) -> None:

@@ -114,8 +114,11 @@ def purge_attachments(
     a ready file counts from its confirm. ``limit`` is the largest number of rows to remove. A
     batch has at most ``MAX_BATCH_SIZE`` rows; after each, ``on_progress`` is called with their
     number. What is being linked or confirmed at this moment is left alone, and so is what a row of
-    the host protects. Raises ``StorageUnavailable``: then a later run does the rest.
+    the host protects. Raises ``StorageUnavailable``: then a later run does the rest. Within a
+    transaction, other than that of a ``TestCase``, it raises ``RuntimeError``.
     """
+    with transaction.atomic(durable=True):
+        pass  # in a transaction that may be rolled back, rows would come back without objects
     storage.ping_bucket()
     carry_out_deletions()
     report = PurgeReport()
@@ -181,15 +184,29 @@ def _delete_in_batches(
     A batch waits for the database, then for the store, so several at once keep both busy. After an
     empty batch no other begins.
     """
-    workers = WORKERS if connection.features.has_select_for_update_skip_locked else 1
     is_over = False
     counts = takewhile(lambda _count: not is_over, _split(limit, batch_size))
     passed: set[UUID] = set()
     delete = partial(_delete_batch, exclude_protected(rows), passed)
-    for batch in run_in_order(delete, counts, threads=workers, ahead=1):
+    for batch in _run_batches(delete, counts):
         if batch.taken:
             yield batch
         is_over = not batch.taken or len(passed) > MAX_PASSED
+
+
+def _run_batches(delete: Callable[[int], _Batch], counts: Iterator[int]) -> Iterator[_Batch]:
+    """In threads, whose connections do not see what a host's ``TestCase`` has not committed."""
+    if connection.in_atomic_block:
+        return map(delete, counts)
+
+    def delete_and_disconnect(count: int) -> _Batch:
+        try:
+            return delete(count)
+        finally:
+            connection.close()  # this thread's own
+
+    workers = WORKERS if connection.features.has_select_for_update_skip_locked else 1
+    return run_in_order(delete_and_disconnect, counts, threads=workers, ahead=1)
 
 
 def _split(limit: int | None, batch_size: int) -> Iterator[int]:
@@ -205,21 +222,20 @@ def _delete_batch(rows: AttachmentQuerySet, passed: set[UUID], count: int) -> _B
 
     Those that turn out to be protected are added to ``passed``, and are not taken again.
     """
-    try:
-        with transaction.atomic():
+    is_in_test = connection.in_atomic_block  # its commit never comes
+    with transaction.atomic():
+        if not is_in_test:
             transaction.on_commit(OwnNotes(are_left=True))
-            free = rows.exclude(pk__in=[*passed]) if passed else rows
-            sizes = dict(
-                free.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
-            )
-            protected, deleted = delete_unprotected(list(sizes))
-            # While the rows are locked, so that no other batch takes them. One that looked before
-            # may take them after, and has nothing new to tell.
-            found_before = protected & passed
-            passed |= protected
-        carry_out_deletions()  # no notes are left, unless the store failed after the commit
-    finally:
-        connection.close()  # this thread's own
+        free = rows.exclude(pk__in=[*passed]) if passed else rows
+        sizes = dict(
+            free.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
+        )
+        protected, deleted = delete_unprotected(list(sizes))
+        # While the rows are locked, so that no other batch takes them. One that looked before
+        # may take them after, and has nothing new to tell.
+        found_before = protected & passed
+        passed |= protected
+    carry_out_deletions()  # no notes are left, unless the store failed after the commit
     return _Batch(
         taken=len(sizes),
         deleted=deleted,

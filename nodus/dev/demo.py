@@ -26,6 +26,7 @@ from nodus.dev.demo_users import DEFAULT_PORT, DEMO_USERS
 from nodus.dev.samples import make_film, make_samples
 
 RUSSIAN_NAME = "Договор аренды.pdf"
+WIDE = 100  # columns of the terminal; all is readable with 80, too
 
 
 class Different(Exception):
@@ -59,7 +60,7 @@ class Upload:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    port = os.environ.get("PORT") or DEFAULT_PORT
+    port = os.environ.get("PORT") or str(DEFAULT_PORT)
     default = os.environ.get("BASE_URL") or f"http://localhost:{port}"
     parser.add_argument("--base-url", default=default, help="where nodus is (default: %(default)s)")
     base_url = parser.parse_args().base_url
@@ -70,7 +71,8 @@ def main() -> int:
     except requests.RequestException as error:
         url = error.request.url if error.request and error.request.url else base_url
         if url.startswith(base_url):
-            text = f"Nodus does not answer at {base_url}. Start it in another terminal: make run"
+            command = "make run" if port == str(DEFAULT_PORT) else f"make run PORT={port}"
+            text = f"Nodus does not answer at {base_url}. Start it in another terminal: {command}"
         else:
             text = f"The store does not answer at {url}: {error}"
         errors.print(f"✗ {text}", style="red", markup=False, soft_wrap=True)
@@ -239,16 +241,17 @@ class Demo:
         self._console.print(f"  [yellow]… too many forms in a minute: waiting {seconds} s[/]")
 
     def _draw(self, uploads: list[Upload]) -> Table:
-        table = Table(box=SIMPLE_HEAD, pad_edge=True)
+        bar_width = 20 if self._console.width >= WIDE else 6
+        table = Table(box=SIMPLE_HEAD, pad_edge=True, collapse_padding=True)
         for title in ("Type", "Name"):
             table.add_column(title, no_wrap=True)
         table.add_column("Size", justify="right", no_wrap=True)
         if self._console.is_terminal:
-            table.add_column("Sent", width=20)
-        table.add_column("Status", no_wrap=True, width=12)
+            table.add_column("Sent", width=bar_width)
+        table.add_column("Status", no_wrap=True, width=10)
         table.add_column("Time", justify="right", no_wrap=True)
         for upload in uploads:
-            bar = ProgressBar(total=upload.size_bytes, completed=upload.sent_bytes, width=20)
+            bar = ProgressBar(total=upload.size_bytes, completed=upload.sent_bytes, width=bar_width)
             table.add_row(
                 upload.content_type,
                 upload.name,

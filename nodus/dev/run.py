@@ -1,6 +1,5 @@
 """`make run`: start everything that a first look needs, in one terminal."""
 
-import json
 import os
 import signal
 import subprocess
@@ -22,7 +21,8 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
-from nodus.dev.demo_users import DEFAULT_PORT, DEMO_USERS
+from nodus.dev.addresses import Addresses, read_addresses
+from nodus.dev.demo_users import DEMO_USERS
 from nodus.dev.embedded import (
     PortTaken,
     StartFailed,
@@ -31,12 +31,12 @@ from nodus.dev.embedded import (
     stop_leftovers,
     stop_processes,
 )
+from nodus.dev.forward import Forwarder
+from nodus.dev.welcome import print_welcome
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA_DIR = ROOT / ".data"
-DEFAULT_S3_PORT = 9000
-MAX_PORT = 65535
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_TIMEOUT_SECONDS = 30
 # By these arguments the processes that a killed run left are found.
 SERVER_NAME = f"--name=nodus of {DATA_DIR}"
@@ -44,12 +44,10 @@ WORKER_NAME = f"--pythonpath={ROOT}"
 
 
 def main() -> int:
-    for number in SIGNALS:
-        signal.signal(number, _interrupt)
+    _obey_signals()
     _read_env()
-    port, s3_port = _read_port("PORT", DEFAULT_PORT), _read_port("S3_PORT", DEFAULT_S3_PORT)
-    if port == s3_port and "S3_ENDPOINT_URL" not in os.environ:
-        sys.exit(f"PORT and S3_PORT are both {port}: choose two.")
+    addresses = read_addresses()
+    _name_addresses(addresses)
     DATA_DIR.mkdir(exist_ok=True)
     lock = fasteners.InterProcessLock(DATA_DIR / "run.lock")
     if not lock.acquire(blocking=False):
@@ -57,19 +55,18 @@ def main() -> int:
     stop_leftovers(SERVER_NAME)
     stop_leftovers(WORKER_NAME)
     try:
-        check_port(port)
+        check_port(addresses.port)
     except PortTaken:
-        sys.exit(_describe_taken("PORT", port))
+        sys.exit(addresses.describe_taken("PORT"))
     with ExitStack() as stack:
         stack.callback(_stop_children)
-        _start_services(stack, s3_port)
+        _start_services(stack, addresses)
         token = _prepare()
-        os.environ["BIND"] = f"127.0.0.1:{port}"
         server = _start(stack, "gunicorn", "-c", "python:nodus.gunicorn_conf", SERVER_NAME)
         _start(stack, "django", "db_worker", "--no-reload", WORKER_NAME)
-        if not _wait(f"http://localhost:{port}/health", server):
+        if not _wait(f"{addresses.base_url}/health", server):
             sys.exit("The server did not start; its log is above.")
-        _print_welcome(port, token)
+        print_welcome(addresses, token)
         try:
             return server.wait()
         except KeyboardInterrupt:
@@ -77,37 +74,51 @@ def main() -> int:
             return 0
 
 
+def _obey_signals() -> None:
+    """Stop at each of them, also if the parent ignored it, as a script does with what it starts.
+
+    But nohup means what it says.
+    """
+    for number in SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
 def _read_env() -> None:
-    """Read .env, which may name servers too. Take no proxy to reach this machine."""
+    """Read .env, which may name servers too."""
     environ.Env.read_env(ROOT / ".env")
+
+
+def _name_addresses(addresses: Addresses) -> None:
+    """Let nodus answer to the name that clients use. Take no proxy to reach this machine."""
+    local = ["localhost", "127.0.0.1"]
     others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    os.environ["no_proxy"] = ",".join(filter(None, [others, "localhost", "127.0.0.1"]))
+    os.environ["no_proxy"] = ",".join(filter(None, [others, *local, addresses.host]))
+    os.environ["BIND"] = f"{addresses.bind_host}:{addresses.port}"
+    if not addresses.is_local:
+        os.environ.setdefault("DJANGO_ALLOWED_HOSTS", ",".join([*local, "[::1]", addresses.host]))
+        if "S3_ENDPOINT_URL" not in os.environ:
+            os.environ.setdefault("S3_PUBLIC_ENDPOINT_URL", addresses.s3_url)
 
 
-def _read_port(name: str, default: int) -> int:
-    value = os.environ.get(name) or str(default)
-    if not value.isdecimal() or not 0 < int(value) <= MAX_PORT:
-        sys.exit(f"{name} is a number from 1 to {MAX_PORT}, not {value!r}.")
-    return int(value)
-
-
-def _describe_taken(name: str, port: int) -> str:
-    return f"Port {port} is taken. Choose another: make run {name}={port + 1}"
-
-
-def _start_services(stack: ExitStack, s3_port: int) -> None:
+def _start_services(stack: ExitStack, addresses: Addresses) -> None:
     """Start the services that the environment does not name.
 
-    Their names go into the environment, and into a file for `manage.py`.
+    The store's other parts ask nobody for a key, so it listens on this machine alone; the network
+    reaches its S3 gateway through a forwarder. The services' names go into the environment, and
+    into a file for `manage.py`.
     """
     print("Starting what it needs …", flush=True)
     try:
-        variables, services = start_missing_services(data_dir=DATA_DIR, s3_port=s3_port)
+        variables, services = start_missing_services(data_dir=DATA_DIR, s3_port=addresses.s3_port)
     except PortTaken:
-        sys.exit(_describe_taken("S3_PORT", s3_port))
+        sys.exit(addresses.describe_taken("S3_PORT"))
     except StartFailed as error:
         sys.exit(str(error))
     stack.enter_context(services)
+    if "S3_ENDPOINT_URL" in variables and not addresses.is_local:
+        forwarder = Forwarder(host=addresses.host.strip("[]"), port=addresses.s3_port)
+        stack.callback(forwarder.stop)
     os.environ.update(variables)
     names = DATA_DIR / "embedded.env"
     names.touch(mode=0o600)  # it has the keys of the store
@@ -170,33 +181,6 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
         server.wait(35)
     except subprocess.TimeoutExpired:
         server.kill()
-
-
-def _print_welcome(port: int, token: str) -> None:
-    base = f"http://localhost:{port}"
-    body = json.dumps({"filename": "test.jpg", "content_type": "image/jpeg"})
-    users = ", ".join(f"{name} / {password}" for name, password in DEMO_USERS.items())
-    print(
-        f"""
-  API        {base}/api/docs
-  Admin      {base}/admin/
-  Health     {base}/health
-  Users      {users}
-
-  Token of alice, for an hour:
-  {token}
-
-  Ask for an upload form:
-  curl {base}/api/v1/attachments/presigned \\
-    -H "Authorization: Bearer {token}" \\
-    -H "Content-Type: application/json" \\
-    -d '{body}'
-
-  The whole round in another terminal: make demo{"" if port == DEFAULT_PORT else f" PORT={port}"}
-  Ctrl-C stops everything; the data stays in .data/
-""",
-        flush=True,
-    )
 
 
 def _stop_children() -> None:

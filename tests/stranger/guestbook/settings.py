@@ -22,6 +22,7 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DI
 AUTH_USER_MODEL = "chat.Guest"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # each request signs in
 TIME_ZONE = "Asia/Tashkent"
+TASKS = {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}
 
 STORAGES = {
     **global_settings.STORAGES,

@@ -1,0 +1,53 @@
+"""What the values of the settings must be."""
+
+import re
+from typing import Any
+
+from attachments.rules.addresses import is_address, is_origin
+
+# The largest value that makes sense, by the end of a key or the whole of it, and why.
+_MAXIMA = {
+    "MAX_SIZE_MB": (5 * 1024, "S3 takes no more in one piece"),
+    "EXPIRES_SECONDS": (7 * 24 * 3600, "a signature holds for a week"),
+    "_DAYS": (100 * 365, "that is a hundred years"),
+}
+# As `limits` reads it: 10/minute, 100 per 5 minutes.
+_RATE = re.compile(
+    r"\s*[1-9]\d*\s*(?:/|per)\s*(?:[1-9]\d*\s*)?(?:second|minute|hour|day|month|year)s?\s*", re.I
+)
+
+
+def explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
+    """Say what the value must be, or give None if it is right."""
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "True or False"
+    if isinstance(default, int) or key == "RETENTION_DAYS":
+        return None if value is default else _explain_wrong_number(key, value)
+    if isinstance(default, tuple):
+        return _explain_wrong_list(key, value)
+    return _explain_wrong_text(key, value) if isinstance(value, str) else "a string"
+
+
+def _explain_wrong_number(key: str, value: Any) -> str | None:
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        return "a whole number above zero"
+    for end, (maximum, reason) in _MAXIMA.items():
+        if key.endswith(end) and value > maximum:
+            return f"at most {maximum} ({reason})"
+    return None
+
+
+def _explain_wrong_list(key: str, value: Any) -> str | None:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        return "a list of strings"
+    if key == "CORS_ALLOWED_ORIGINS" and not all(map(is_origin, value)):
+        return "a list of origins such as 'https://app.example.com', without a path"
+    return None
+
+
+def _explain_wrong_text(key: str, value: str) -> str | None:
+    if key.endswith("_URL") and value and not is_address(value):
+        return "an address such as 'https://files.example.com'"
+    if key.endswith("_RATE") and value and not _RATE.fullmatch(value):
+        return "a rate such as '10/minute'"
+    return None

@@ -1,0 +1,48 @@
+"""Whether a worker lives, for any backend of tasks.
+
+A worker gives a sign whenever it begins a task of ours. What was asked and not begun soon shows
+that none runs, or that all are busy. A worker that gives signs of its own accord promises the next.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from attachments.models import WorkerSign
+
+PATIENCE = timedelta(seconds=10)
+"""How long a task may wait for a worker that is free."""
+
+
+def note_question() -> None:
+    """Somebody asked for background work now."""
+    _write(asked_at=timezone.now())
+
+
+def note_sign(*, next_within: timedelta | None = None) -> None:
+    """A worker lives now. With ``next_within`` it promises the next sign."""
+    now = timezone.now()
+    promise = {} if next_within is None else {"expected_by": now + next_within}
+    _write(seen_at=now, **promise)
+
+
+def find_silence() -> WorkerSign | None:
+    """The last sign, if by now there should have been another one."""
+    sign = WorkerSign.objects.filter(pk=1).first()
+    if sign is None:
+        return None
+    now = timezone.now()
+    is_unanswered = _is_over(sign.asked_at, now - PATIENCE) and not _is_over(
+        sign.asked_at, sign.seen_at
+    )
+    return sign if is_unanswered or _is_over(sign.expected_by, now) else None
+
+
+def _is_over(moment: datetime | None, now: datetime | None) -> bool:
+    return moment is not None and now is not None and moment < now
+
+
+def _write(**fields: Any) -> None:
+    if not WorkerSign.objects.filter(pk=1).update(**fields):
+        WorkerSign.objects.bulk_create([WorkerSign(**fields)], ignore_conflicts=True)

@@ -1,0 +1,58 @@
+"""PostgreSQL as nodus uses it. What DATABASE_URL says wins over what is set here."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from psycopg_pool.base import AttemptWithBackoff
+
+# A request waits for a connection no longer than a client waits for an answer.
+_WAIT_SECONDS = 5
+_POOL = {"min_size": 1, "max_size": 8, "timeout": _WAIT_SECONDS}
+# A pool pauses after each connection that does not work any more, each time twice as long. From its
+# own second on, the four that a restart broke would take longer than a request waits.
+_FIRST_PAUSE_SECONDS = 0.01
+# What is Django's own, and takes more than the numbers and texts that a URL has.
+_SETTINGS = (
+    "ATOMIC_REQUESTS",
+    "AUTOCOMMIT",
+    "CONN_HEALTH_CHECKS",
+    "CONN_MAX_AGE",
+    "DISABLE_SERVER_SIDE_CURSORS",
+)
+_OPTIONS = ("pool", "prepare_threshold", "server_side_binding")
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+def complete_postgres(config: dict[str, Any], *, is_pgbouncer: bool) -> dict[str, Any]:
+    """Add what ``config``, read from DATABASE_URL, does not say itself.
+
+    With ``is_pgbouncer`` a connection is another one in each transaction: nothing is prepared, and
+    no cursor stays open on the server beyond one.
+    """
+    config = _read_words(config, _SETTINGS)
+    options = _read_words(config.get("OPTIONS", {}), _OPTIONS)
+    pool = {name: options.pop(f"pool_{name}", value) for name, value in _POOL.items()}
+    has_pool = options.pop("pool", config.get("CONN_MAX_AGE", 0) == 0)
+    AttemptWithBackoff.INITIAL_DELAY = _FIRST_PAUSE_SECONDS
+    return {
+        # A connection that the server closed, as when it restarts, is noticed before its use.
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": is_pgbouncer,
+        **config,
+        "OPTIONS": {
+            "connect_timeout": _WAIT_SECONDS,
+            # PostgreSQL parses and plans a statement once per connection.
+            "server_side_binding": True,
+            "prepare_threshold": None if is_pgbouncer else 5,
+            **options,
+            **({"pool": pool} if has_pool else {}),
+        },
+    }
+
+
+def _read_words(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return values | {
+        name: _WORDS.get(str(values[name]).lower(), values[name])
+        for name in names
+        if name in values
+    }

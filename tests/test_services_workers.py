@@ -1,0 +1,116 @@
+"""Whether a worker lives, and a worker that outlives its database."""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from attachments import services, tasks
+from attachments.models import WorkerSign
+from tests.commands import IMMEDIATE
+from tests.databases import get_database_url
+
+pytestmark = pytest.mark.django_db
+
+
+def grow_older(**ages):
+    now = timezone.now()
+    WorkerSign.objects.update(**{name: now - age for name, age in ages.items()})
+
+
+def test_nothing_was_asked():
+    assert services.find_silence() is None
+
+
+def test_a_task_that_nobody_begins():
+    tasks.refresh_usage.enqueue()
+    assert services.find_silence() is None
+
+    grow_older(asked_at=timedelta(seconds=11))
+
+    assert services.find_silence().seen_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_that_a_worker_begins():
+    tasks.refresh_usage.enqueue()
+    grow_older(asked_at=timedelta(seconds=11))
+
+    call_command("db_worker", batch=True, interval=0, verbosity=0)
+
+    assert services.find_silence() is None
+    assert WorkerSign.objects.get().expected_by is None
+
+
+def test_a_task_for_later_asks_nobody_now():
+    tasks.refresh_usage.using(run_after=timezone.now() + timedelta(hours=1)).enqueue()
+
+    assert not WorkerSign.objects.exists()
+
+
+def test_without_workers_nobody_is_missed(settings):
+    settings.TASKS = {"default": {"BACKEND": IMMEDIATE}}
+
+    tasks.refresh_usage.enqueue()
+    grow_older(asked_at=timedelta(minutes=2), seen_at=timedelta(minutes=1))
+
+    assert services.find_silence() is None
+
+
+def test_a_worker_that_does_not_keep_its_promise():
+    services.note_sign(next_within=timedelta(minutes=2))
+    assert services.find_silence() is None
+
+    grow_older(expected_by=timedelta(seconds=1))
+
+    assert services.find_silence() == WorkerSign.objects.get()
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_the_worker_outlives_its_database(tmp_path):
+    url = get_database_url()
+    options, separator = "pool=false&application_name=worker", "&" if "?" in url else "?"
+    log = tmp_path / "log"
+    name = connection.settings_dict["NAME"]
+    server = urlsplit(url)._replace(path="/postgres").geturl()
+    with psycopg.connect(server, autocommit=True) as database, log.open("w") as output:
+        worker = subprocess.Popen(
+            [sys.executable, "manage.py", "db_worker", "--interval=0.1", "--no-startup-delay"],
+            env={**os.environ, "DATABASE_URL": f"{url}{separator}{options}"},
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            wait_until(WorkerSign.objects.filter(expected_by__gt=timezone.now()).exists, log)
+            try:
+                database.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+                database.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'worker'"
+                )
+                wait_until(lambda: "waits for the database" in log.read_text(), log)
+            finally:
+                database.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
+            result = tasks.refresh_usage.enqueue()
+            wait_until(lambda: tasks.refresh_usage.get_result(result.id).is_finished, log)
+            assert worker.poll() is None
+        finally:
+            worker.terminate()
+            worker.wait(20)
+    assert "Traceback" not in log.read_text()
+
+
+def wait_until(is_so, log):
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
