@@ -762,7 +762,8 @@ def test_trying_again_says_that_the_store_is_down(admin, monkeypatch):
     monkeypatch.setattr(storage, "delete_objects", fail)
     note = ObjectDeletion.objects.create(key="a/b", attempts=1)
 
-    assert list_messages(retry(admin, [note])) == [StorageUnavailable().detail]
+    expected = f"{StorageUnavailable().detail} (no route to the store)"
+    assert list_messages(retry(admin, [note])) == [expected]
     assert ObjectDeletion.objects.get().attempts == 2
 
 
