@@ -46,8 +46,14 @@ def days_ago(days):
 def test_everything_is_counted(user, other_user, message_of, make_row):
     # given
     linked = make_row(user, size_bytes=100, message=message_of(user))
-    orphan = make_row(user, size_bytes=20, content_type="video/mp4")
-    overdue = make_row(other_user, size_bytes=7, created_at=days_ago(8))
+    orphan = make_row(
+        user,
+        size_bytes=20,
+        content_type="video/mp4",
+        created_at=days_ago(8),
+        confirmed_at=timezone.now(),  # its age counts from here
+    )
+    overdue = make_row(other_user, size_bytes=7, created_at=days_ago(8), confirmed_at=days_ago(8))
     make_row(user, size_bytes=None, status="pending")
     make_row(other_user, size_bytes=5000, status="rejected")
     oldest_at = days_ago(2)
@@ -84,8 +90,8 @@ def test_everything_is_counted(user, other_user, message_of, make_row):
         },
         by_day={day: Amount() for day in period}
         | {
-            today - timedelta(days=8): Amount(files=1, size_bytes=7),
-            today: Amount(files=2, size_bytes=120),
+            today - timedelta(days=8): Amount(files=2, size_bytes=27),
+            today: Amount(files=1, size_bytes=100),
         },
         orphans=Orphans(
             amount=Amount(files=2, size_bytes=27), overdue=Amount(files=1, size_bytes=7)

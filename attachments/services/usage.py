@@ -65,7 +65,7 @@ class Orphans:
 
     amount: Amount
     overdue: Amount
-    """Those older than ``ORPHAN_DAYS``, which the next purge removes."""
+    """Those confirmed more than ``ORPHAN_DAYS`` ago, which the next purge removes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,7 @@ def _count_by_day() -> dict[date, Amount]:
 
 
 def _count_orphans() -> Orphans:
-    overdue = Q(created_at__lt=timezone.now() - conf.orphan_age)
+    overdue = Q(confirmed_at__lt=timezone.now() - conf.orphan_age)
     row = (
         Attachment.objects.ready()
         .filter(message=None)
