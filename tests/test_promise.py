@@ -1,12 +1,12 @@
 """The promise: what is served is what was verified, whatever clients and stores do meanwhile."""
 
 import copy
+import itertools
 import os
 import threading
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from itertools import product
 
 import pytest
 import requests
@@ -23,7 +23,7 @@ from attachments.errors import (
     StorageUnavailable,
 )
 from attachments.models import Attachment, ObjectDeletion
-from attachments.services import verify
+from attachments.services import attempts, verify
 from attachments.storage import copies
 from tests.proxy import StoreProxy
 from tests.stores import get_checksum
@@ -245,7 +245,7 @@ FAULTS = {
     # Rubbish without the digest is what stores say that keep none. Waiting takes time: once is
     # enough for what is read.
     sorted(
-        set(product(CALLS, FAULTS))
+        set(itertools.product(CALLS, FAULTS))
         - {
             ("HeadObject", "answer rubbish"),
             ("HeadObject", "hold"),
@@ -368,6 +368,41 @@ def test_a_long_checksum_is_compared_by_a_worker(user, upload, bucket, samples, 
     good, bad = (Attachment.objects.get(pk=ticket.attachment_id) for ticket in tickets)
     assert (good.status, good.checksum_sha256) == ("ready", get_checksum(content))
     assert (bad.status, bad.error["code"]) == ("rejected", "checksum_mismatch")
+
+
+def test_work_that_outlasts_a_lease_renews_it(user, upload, samples, small_limits, monkeypatch):
+    """Each call of the store takes a whole lease here, and the next still finds it held."""
+    content = samples["image/png"] + b"\0" * (6 * 2**20)
+    ticket = upload(user, content=content, checksum_sha256=get_checksum(content))
+    confirm(ticket, user)
+    clock = itertools.count(attempts.monotonic(), attempts.LEASE.total_seconds())
+    monkeypatch.setattr(attempts, "monotonic", lambda: next(clock))
+    leases = {}
+
+    def watch(name):
+        call = getattr(storage, name)
+
+        def run(*args, **kwargs):
+            before = Attachment.objects.get().is_leased
+            Attachment.objects.update(lease_expires_at=timezone.now())
+            answer = call(*args, **kwargs)
+            leases[name] = (before, Attachment.objects.get().is_leased)
+            Attachment.objects.update(lease_expires_at=timezone.now())
+            return answer
+
+        monkeypatch.setattr(storage, name, run)
+
+    for name in ("copy_in_parts", "inspect_object", "tell_checksum", "read_checksum"):
+        watch(name)
+    services.process_attachment(attachment_id=ticket.attachment_id)
+
+    assert Attachment.objects.get().is_ready
+    assert leases == {
+        "copy_in_parts": (False, True),  # each part renews it; nothing does after the first look
+        "inspect_object": (True, False),
+        "tell_checksum": (True, False),
+        "read_checksum": (False, True),  # each chunk renews it
+    }
 
 
 @pytest.mark.django_db(transaction=True)

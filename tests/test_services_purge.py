@@ -388,17 +388,23 @@ def test_a_purge_does_not_wait_for_a_locked_row(user, aged):
     held, _free = aged(user, 8 * DAY), aged(user, 8 * DAY)
     database = connection.ops.quote_name(connection.settings_dict["NAME"])
     alter_sessions = f"ALTER ROLE CURRENT_USER IN DATABASE {database}"
+    for key in ("held", "free"):
+        IdempotencyKey.objects.create(
+            user=user, key=key, fingerprint="", expires_at=timezone.now() - DAY
+        )
 
     with connection.cursor() as cursor:
         cursor.execute(f"{alter_sessions} SET lock_timeout = '3s'")
     try:
         with transaction.atomic():
             Attachment.objects.select_for_update().get(pk=held.pk)
+            IdempotencyKey.objects.select_for_update().get(key="held")
             assert in_thread(services.purge_attachments).orphans == 1
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f"{alter_sessions} RESET lock_timeout")
     assert list_rows() == {held.pk}
+    assert IdempotencyKey.objects.get().key == "held"
 
 
 def test_notes_of_earlier_failures_are_carried_out(bucket):
