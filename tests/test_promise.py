@@ -4,7 +4,7 @@ import copy
 import itertools
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 
@@ -24,6 +24,7 @@ from attachments.errors import (
 )
 from attachments.models import Attachment, ObjectDeletion
 from attachments.services import attempts, verify
+from attachments.services.attempts import Attempt
 from attachments.storage import copies
 from tests.proxy import StoreProxy
 from tests.stores import get_checksum
@@ -324,6 +325,32 @@ def test_a_large_file_is_verified_by_a_worker(user, upload, samples, small_limit
     assert (response.status_code, response.json()["status"]) == (200, "ready")
     assert response.json()["metadata"] == {"caption": "big"}
     assert_serves_what_the_row_says(Attachment.objects.get())
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_copy_in_parts_whose_upload_is_aborted(
+    user, upload, samples, small_limits, bucket, monkeypatch, is_lost
+):
+    """By whoever took the row; or else by the store, and then a later run does it."""
+    ticket = upload(user, content=samples["image/png"] + b"\0" * (6 * 2**20))
+    confirm(ticket, user)
+    copy_in_parts = storage.copy_in_parts
+
+    def abort(*, target, upload_id, **kwargs):
+        storage.abort_copy(target=target, upload_id=upload_id)
+        if is_lost:
+            Attachment.objects.update(lease_expires_at=timezone.now())
+            Attempt.take(Attachment.find(ticket.attachment_id))
+        copy_in_parts(target=target, upload_id=upload_id, **kwargs)
+
+    monkeypatch.setattr(storage, "copy_in_parts", abort)
+
+    with nullcontext() if is_lost else pytest.raises(StorageUnavailable):
+        services.process_attachment(attachment_id=ticket.attachment_id)
+
+    row = Attachment.objects.get()
+    assert (row.status, row.is_leased) == ("verifying", True)
+    assert not list(bucket.objects.filter(Prefix=f"attachments/{ticket.attachment_id}/"))
 
 
 def test_a_large_file_that_is_not_there(user, upload, small_limits):

@@ -16,6 +16,8 @@ from attachments.errors import (
     TooManyAttachments,
 )
 from attachments.models import Attachment
+from attachments.paging import read_page
+from attachments.policy import AccessPolicy, get_message_model
 from tests.stores import list_keys
 
 pytestmark = pytest.mark.django_db
@@ -78,11 +80,12 @@ def test_a_public_link_works(user, attachment_of, samples):
 
 def test_a_private_link_is_signed_and_works(user, attachment_of, samples, settings):
     attachment = attachment_of(user)
-    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "PUBLIC_READ": False}
+    private = {"PUBLIC_READ": False, "DOWNLOAD_EXPIRES_SECONDS": 77}
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, **private}
 
     url = services.get_download_url(attachment)
 
-    assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == ["600"]
+    assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == ["77"]
     assert requests.get(url, timeout=10).content == samples["image/png"]
 
 
@@ -231,10 +234,23 @@ def test_what_is_not_ready_is_seen_by_its_uploader_and_staff_alone(
                 see(other_user)
 
 
-def test_who_is_not_signed_in_sees_nothing(user, attachment_of, message_of):
-    attachment_of(user, message_id=message_of(user).pk)
+class OpenPolicy(AccessPolicy):
+    """A host that forgot those who are not signed in."""
 
-    assert not Attachment.objects.visible_to(AnonymousUser()).exists()
+    def readable_messages(self, user):
+        return get_message_model().objects.all()
+
+
+def test_who_is_not_signed_in_sees_nothing_whatever_the_policy_says(
+    user, attachment_of, message_of, settings
+):
+    attachment_of(user, message_id=message_of(user).pk)
+    policy = f"{__name__}.{OpenPolicy.__name__}"
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ACCESS_POLICY": policy}
+    nobody = AnonymousUser()
+
+    assert not Attachment.objects.visible_to(nobody).exists()
+    assert read_page(services.VisibleAttachments(user=nobody), size=10).rows == []
 
 
 def test_link_refuses_what_is_not_the_users(

@@ -2,7 +2,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from attachments import services, storage
@@ -57,6 +57,16 @@ def test_nobody_takes_over_what_was_handed_to_a_worker_meanwhile(row):
     with pytest.raises(UploadInProgress):
         Attempt.take(stale)
     assert Attempt.take(Attachment.find(row.pk)).attachment.in_background
+
+
+def test_nobody_takes_over_from_an_attempt_that_they_have_not_seen(row):
+    """Its key would get no note."""
+    stale = Attachment.find(row.pk)
+    Attempt.take(row)
+    end_lease()
+
+    with pytest.raises(UploadInProgress):
+        Attempt.take(stale)
 
 
 def test_the_key_of_a_dead_attempt_is_noted_with_the_taking(row):
@@ -119,6 +129,18 @@ def test_a_lost_attempt_deletes_its_own_copy_alone(row, bucket):
     assert left == {winner.key}
 
 
+def test_an_attempt_that_lost_its_row_by_publishing_deletes_nothing(row, bucket):
+    attempt = Attempt.take(row)
+    bucket.put_object(Key=attempt.key, Body=b"copy")
+    attempt.may_have_copied = True
+
+    with pytest.raises(UploadInProgress), attempt.hold():
+        attempt.publish(size_bytes=4)
+        attempt.check_is_held()
+
+    assert bucket.Object(attempt.key).content_length == 4
+
+
 def test_a_lease_is_renewed_when_a_good_part_of_it_is_over(row, monkeypatch):
     attempt = Attempt.take(row)
     end_lease()
@@ -130,6 +152,9 @@ def test_a_lease_is_renewed_when_a_good_part_of_it_is_over(row, monkeypatch):
     attempt.renew()
 
     assert read_lease() > timedelta(0)
+    end_lease()
+    attempt.renew()
+    assert read_lease() < timedelta(0)  # the time counts from the last renewal
 
 
 @pytest.mark.django_db(transaction=True)
@@ -145,6 +170,23 @@ def test_a_rejection_and_its_notes_stand_or_fall_together(row, monkeypatch):
     assert Attachment.objects.get().status == "pending"
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("change", [Attempt.release, Attempt.hand_over, "take"])
+def test_whoever_leaves_a_key_notes_it_or_does_not_leave_it(row, monkeypatch, change):
+    def fail(key, **kwargs):
+        raise ConnectionError
+
+    attempt = Attempt.take(row)
+    attempt.may_have_copied = True
+    end_lease()
+    monkeypatch.setattr(attempts, "note_late_copy", fail)
+
+    with pytest.raises(ConnectionError):
+        Attempt.take(Attachment.find(row.pk)) if change == "take" else change(attempt)
+
+    assert Attachment.objects.get().key == attempt.key
+
+
 def test_whatever_ends_an_attempt_half_way_releases_it(row):
     attempt = Attempt.take(row)
     attempt.may_have_copied = True
@@ -155,6 +197,22 @@ def test_whatever_ends_an_attempt_half_way_releases_it(row):
     stored = Attachment.objects.get()
     assert (stored.status, stored.key) == ("pending", stored.pending_key)
     assert list_notes() == {(attempt.key, 3)}
+
+
+def test_what_was_published_stays_so_though_the_answer_was_lost(row, monkeypatch):
+    attempt = Attempt.take(row)
+
+    def lose_answer(row, **change):
+        monkeypatch.undo()
+        row.change(**change)
+        raise OperationalError
+
+    monkeypatch.setattr(Attachment, "change", lose_answer)
+
+    with pytest.raises(OperationalError), attempt.hold():
+        attempt.publish(size_bytes=1)
+
+    assert Attachment.objects.get().status == "ready"
 
 
 def test_a_worker_that_fails_leaves_the_row_to_others_a_little_later(row):
