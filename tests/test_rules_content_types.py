@@ -243,3 +243,26 @@ def test_the_type_that_a_client_means(value, allowed, chosen):
 @pytest.mark.parametrize("content_type", ["", "image", "image/*", "text/", "application/x-nothing"])
 def test_what_nothing_can_recognise(content_type):
     assert get_file_type(content_type) is None
+
+
+# Bytes in a frame of layer III, by version, sample rate and the index of the bit rate. All other
+# sample rates have 128 kbit/s.
+MP3_FRAMES = [
+    *[(3, 0, index, size) for index, size in enumerate((104, 130, 156, 182, 208, 261, 313, 365, 417, 522, 626, 731, 835, 1044), 1)],
+    *[(2, 0, index, size) for index, size in enumerate((26, 52, 78, 104, 130, 156, 182, 208, 261, 313, 365, 417, 470, 522), 1)],
+    (3, 1, 9, 384), (3, 2, 9, 576), (2, 1, 12, 384), (2, 2, 12, 576),
+    (0, 0, 12, 835), (0, 1, 12, 768), (0, 2, 12, 1152),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "sample_rate", "bit_rate", "size"), MP3_FRAMES)
+def test_the_next_mp3_frame_is_found_where_this_one_ends(version, sample_rate, bit_rate, size):
+    for padding in (0, 1):
+        frame = bytes(
+            (0xFF, 0xE3 | version << 3, bit_rate << 4 | sample_rate << 2 | padding << 1, 0)
+        )
+        one_off = [frame.ljust(size + padding + off, b"\0") + frame for off in (-1, 0, 1)]
+
+        found = [matches_content_type(head + b"\0" * 9, "audio/mpeg") for head in one_off]
+
+        assert found == [False, True, False]

@@ -58,13 +58,16 @@ def test_numbers_count_as_they_are_stored(number):
         clean_metadata({"a": [number] * 40})
 
 
-def test_depth_is_bounded():
-    def nest(depth):
-        value = {}
-        for _ in range(depth):
-            value = {"a": [value]}
-        return value
+def test_its_size_is_counted_to_the_byte_as_it_is_stored():
+    """1e22 has 23 digits there, and 5 characters here."""
+    value = {"a": "x" * (8192 - len('{"a":"","n":}') - 23), "n": 1e22}
 
-    assert clean_metadata(nest(10))
+    assert clean_metadata(value)
     with pytest.raises(InvalidMetadata):
-        clean_metadata(nest(20))
+        clean_metadata({**value, "a": value["a"] + "x"})
+
+
+def test_depth_is_bounded():
+    assert clean_metadata(nest(30))  # with the object and the innermost list, 32
+    with pytest.raises(InvalidMetadata):
+        clean_metadata(nest(31))

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
@@ -319,6 +320,16 @@ def test_a_rejection_leaves_the_notes_of_others(user, upload, bucket):
     assert not [key for key in list_keys(bucket) if str(ticket.attachment_id) in key]
 
 
+def test_a_request_leaves_what_is_looked_for_again_later(bucket):
+    attachment_id = uuid4()
+    deletions.note_late_copy(f"attachments/{attachment_id}/nonce/file", upload_id="")
+    services.carry_out_deletions()
+
+    deletions.carry_out_notes_of(attachment_id)
+
+    assert ObjectDeletion.objects.get().repeats == 2
+
+
 @pytest.mark.parametrize(("rows", "left"), [(2, 0), (3, 1)])
 def test_a_request_deletes_the_objects_of_so_many_rows_and_no_more(
     user, attachment_of, monkeypatch, nudges, rows, left
@@ -345,9 +356,11 @@ def test_a_bulk_deletion_deletes_so_many_objects_and_no_more(
         attachment_of(user)
     Attachment.objects.update(expires_at=timezone.now() - SECOND)
 
-    deleted = services.delete_attachments(Attachment.objects.all()).deleted
+    with CaptureQueriesContext(connection) as queries:
+        deleted = services.delete_attachments(Attachment.objects.all()).deleted
 
     assert (deleted, len(list_notes()), len(nudges)) == (5, 3, 1)
+    assert any(item["sql"].endswith(" LIMIT 3") for item in queries)  # the rest is not even read
 
 
 def test_a_task_does_the_rest(settings, bucket):
@@ -401,6 +414,17 @@ def test_the_admin_tries_the_chosen_notes_again_and_no_others(bucket):
     assert list_notes() == {"attachments/other"}
 
 
+def test_the_admin_tries_so_many_notes_again_and_no_more(bucket, monkeypatch, nudges):
+    monkeypatch.setattr(storage, "MAX_DELETE", 2)
+    deletions.note_deletions(f"attachments/{number}" for number in range(3))
+    ObjectDeletion.objects.update(attempts=3, due_at=timezone.now() + timedelta(hours=1))
+
+    assert services.retry_deletions(ObjectDeletion.objects.all()) == 2
+
+    assert len(nudges) == 1  # a task does the rest
+    assert find_due().count() == 1
+
+
 # A backlog
 
 
@@ -447,6 +471,24 @@ def test_a_run_ends_and_logs_a_line_for_each_call_though_all_is_refused(monkeypa
         * 2
     )
     assert set(ObjectDeletion.objects.values_list("attempts", flat=True)) == {1}
+
+
+def test_what_becomes_due_meanwhile_is_for_the_next_run(monkeypatch):
+    """Or else a run would never end beside a busy server."""
+    deletions.note_deletions(["attachments/due"])
+
+    def delete_slowly(keys):
+        monkeypatch.undo()
+        due_at = Now() + timedelta(milliseconds=20)
+        ObjectDeletion.objects.create(key="attachments/new", due_at=due_at)
+        while not find_due().filter(key="attachments/new").exists():
+            pass
+        return storage.delete_objects(keys)
+
+    monkeypatch.setattr(storage, "delete_objects", delete_slowly)
+
+    assert services.carry_out_deletions() == 1
+    assert list_notes() == {"attachments/new"}
 
 
 def test_a_copy_that_the_store_does_not_abort_stops_no_other(bucket, monkeypatch, caplog):

@@ -382,27 +382,35 @@ def test_a_purge_ends_and_says_so_though_the_store_refuses_for_ever(
     assert stopped.value.code == 1
 
 
-@pytest.mark.postgres
-def test_a_purge_does_not_wait_for_a_locked_row(user, aged):
-    """It would time out if it did."""
-    held, _free = aged(user, 8 * DAY), aged(user, 8 * DAY)
+@pytest.fixture
+def impatient_sessions(transactional_db):
+    """Whoever waits for a lock fails after three seconds, and does not hang."""
     database = connection.ops.quote_name(connection.settings_dict["NAME"])
-    alter_sessions = f"ALTER ROLE CURRENT_USER IN DATABASE {database}"
+
+    def change(what):
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {database} {what}")
+        connection.close()
+        connection.close_pool()  # the next sessions are new, and obey
+
+    change("SET lock_timeout = '3s'")
+    yield
+    change("RESET lock_timeout")
+
+
+@pytest.mark.postgres
+def test_a_purge_does_not_wait_for_what_is_locked(user, aged, impatient_sessions):
+    held, _free = aged(user, 8 * DAY), aged(user, 8 * DAY)
     for key in ("held", "free"):
         IdempotencyKey.objects.create(
             user=user, key=key, fingerprint="", expires_at=timezone.now() - DAY
         )
 
-    with connection.cursor() as cursor:
-        cursor.execute(f"{alter_sessions} SET lock_timeout = '3s'")
-    try:
-        with transaction.atomic():
-            Attachment.objects.select_for_update().get(pk=held.pk)
-            IdempotencyKey.objects.select_for_update().get(key="held")
-            assert in_thread(services.purge_attachments).orphans == 1
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(f"{alter_sessions} RESET lock_timeout")
+    with transaction.atomic():
+        Attachment.objects.select_for_update().get(pk=held.pk)
+        IdempotencyKey.objects.select_for_update().get(key="held")
+        assert in_thread(services.purge_attachments).orphans == 1
+
     assert list_rows() == {held.pk}
     assert IdempotencyKey.objects.get().key == "held"
 

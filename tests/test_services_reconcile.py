@@ -310,6 +310,15 @@ def test_a_row_that_is_deleted_after_it_was_read(user, attachment_of, freeze_row
     assert (findings, report.rows, report.objects) == ([], 1, 0)
 
 
+def test_a_row_that_is_rejected_after_it_was_read(user, attachment_of, bucket, freeze_rows):
+    attachment = attachment_of(user)
+    freeze_rows()
+    bucket.Object(attachment.key).delete()
+    Attachment.objects.update(status="rejected")  # by another run, for instance
+
+    assert find(mark_missing=True)[0] == []
+
+
 def test_an_object_that_is_deleted_after_it_was_listed(user, attachment_of, freeze_listing):
     attachment = attachment_of(user)
     freeze_listing()

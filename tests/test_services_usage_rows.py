@@ -402,6 +402,23 @@ def test_two_recounts_do_not_mend_twice(user, make_rows, run_at_once):
     assert_usage_is_right()
 
 
+@pytest.mark.postgres
+def test_a_recount_does_not_wait_for_an_empty_row_that_another_holds(user, run_at_once):
+    """It holds rows itself, for which the other may wait."""
+    Usage.objects.create(user=user, **dict.fromkeys(FIELDS, 0))
+
+    def recount():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '3s'")
+            services.recount_usage()
+
+    with transaction.atomic():
+        Usage.objects.select_for_update().get()
+        assert run_at_once(recount) == []
+    services.recount_usage()
+    assert not Usage.objects.exists()
+
+
 def wait_until_blocked(count):
     """Wait until so many other transactions wait for a lock."""
     deadline = time.monotonic() + 30

@@ -16,7 +16,7 @@ from django.utils import timezone
 from attachments import storage
 from attachments.errors import StorageUnavailable
 from attachments.storage import bucket as bucket_module
-from attachments.storage import copies
+from attachments.storage import checksums, copies
 from tests.stores import STORES, get_checksum, name_bucket, open_resource
 
 MINUTE = timedelta(minutes=1)
@@ -236,6 +236,22 @@ def test_no_checksum_of_an_object_that_changed(ready_store, find):
 
     with pytest.raises(storage.ObjectChanged):
         find(key="pending/1", etag=etag)
+
+
+def test_no_checksum_of_an_object_that_changes_between_two_questions(ready_store, monkeypatch):
+    """The store is asked for its digest, then for the bytes: of the same object, or of none."""
+    ready_store.put_object(Key="pending/1", Body=b"hello")
+    etag = storage.inspect_object("pending/1").etag
+
+    def tell_nothing(key, **kwargs):
+        ready_store.put_object(Key="pending/1", Body=b"other", ChecksumAlgorithm="SHA256")
+        return ""
+
+    with monkeypatch.context() as patch, pytest.raises(storage.ObjectChanged):
+        patch.setattr(checksums, "tell_checksum", tell_nothing)
+        storage.find_checksum(key="pending/1", etag=etag)
+    with pytest.raises(storage.ObjectChanged):  # also of one whose digest the store tells
+        storage.tell_checksum("pending/1", etag=etag)
 
 
 @pytest.mark.parametrize("find", [storage.find_checksum, storage.read_checksum])
