@@ -250,8 +250,8 @@ def test_no_checksum_of_an_object_that_changes_between_two_questions(ready_store
     with monkeypatch.context() as patch, pytest.raises(storage.ObjectChanged):
         patch.setattr(checksums, "tell_checksum", tell_nothing)
         storage.find_checksum(key="pending/1", etag=etag)
-    with pytest.raises(storage.ObjectChanged):  # also of one whose digest the store tells
-        storage.tell_checksum("pending/1", etag=etag)
+    with pytest.raises(storage.ObjectChanged):  # also where the store tells the new digest
+        storage.find_checksum(key="pending/1", etag=etag)
 
 
 @pytest.mark.parametrize("find", [storage.find_checksum, storage.read_checksum])
