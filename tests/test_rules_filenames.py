@@ -1,3 +1,4 @@
+import re
 import unicodedata
 from urllib.parse import unquote
 
@@ -61,6 +62,7 @@ def test_names_are_put_in_order(name, cleaned):
         "a\x1b[31m.png",
         "a\x7f.png",
         "a\u2028b.png",
+        "a\u2029b.png",
         "a\ud800.png",
         "photo\u202egnp.exe",
         "photo\u2066x.png",
@@ -76,7 +78,7 @@ def test_what_is_odd_is_refused(name):
         clean_filename(name)
 
     assert raised.value.attr == "filename"
-    assert raised.value.detail.startswith("Invalid filename: ")
+    assert re.match("Invalid filename: (it|the name) ", raised.value.detail)
 
 
 @pytest.mark.parametrize(

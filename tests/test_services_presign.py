@@ -113,6 +113,7 @@ def test_a_type_as_clients_send_it(user, sent, meant):
         ({"checksum_sha256": "abc"}, InvalidChecksum, "checksum_sha256"),
         ({"checksum_sha256": "YWJj"}, InvalidChecksum, "checksum_sha256"),
         ({"checksum_sha256": "й" * 44}, InvalidChecksum, "checksum_sha256"),
+        ({"checksum_sha256": "!" + "A" * 43 + "="}, InvalidChecksum, "checksum_sha256"),
         ({"metadata": []}, InvalidMetadata, "metadata"),
         ({"metadata": {"x": "y" * 8192}}, InvalidMetadata, "metadata"),
         ({"idempotency_key": ""}, InvalidIdempotencyKey, "Idempotency-Key"),
