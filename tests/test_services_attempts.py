@@ -79,6 +79,7 @@ def test_the_key_of_a_dead_attempt_is_noted_with_the_taking(row):
     note = ObjectDeletion.objects.get()
     assert (note.key, note.upload_id, note.repeats) == (dead.key, "upload", 3)
     assert attempt.key != dead.key
+    assert Attachment.objects.get().copy_upload_id == ""  # it is the dead one's
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,7 @@ def test_a_lost_attempt_deletes_its_own_copy_alone(row, bucket):
     lost = Attempt.take(row)
     end_lease()
     winner = Attempt.take(Attachment.find(row.pk))
+    services.carry_out_deletions()  # before the copy comes
     for attempt in (lost, winner):
         bucket.put_object(Key=attempt.key, Body=b"copy")
         attempt.may_have_copied = True

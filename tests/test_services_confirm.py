@@ -450,9 +450,10 @@ def test_a_foreign_message_is_refused_before_anything_is_done(
 
 def test_metadata_is_merged_over_presigns(user, upload):
     ticket = upload(user, metadata={"caption": "a", "width": 1})
+    upload(user, metadata={"of": "another"})
 
     assert confirm(ticket, user, metadata={"width": 2}).metadata == {"caption": "a", "width": 2}
-    assert Attachment.objects.get().metadata == {"caption": "a", "width": 2}
+    assert Attachment.find(ticket.attachment_id).metadata == {"caption": "a", "width": 2}
 
 
 def test_bad_metadata_loses_nothing(user, upload):
