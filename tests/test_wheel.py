@@ -378,6 +378,7 @@ def test_upload_goes_into_the_strangers_bucket_and_comes_back(site, project, pos
         "created_at": ANY,
         "confirmed_at": ANY,
         "download_url": download.headers["Location"],
+        "download_expires_at": None,
         "error": None,
     }
     assert looked_at.json() == confirmed.json()

