@@ -5,10 +5,16 @@ import copy
 import hashlib
 import json
 import os
+import ssl
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from ipaddress import ip_address
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from attachments import services, storage
 from attachments.errors import StorageRefused
@@ -224,6 +230,47 @@ def test_a_store_that_takes_no_condition_is_fine_without_versions(proxy, bucket)
     proxy.answer("PutBucketPolicy", 400, spell_error("MalformedPolicy"))
 
     assert find_states(set_up())["policy"] == ("created", "ok")
+
+
+# Certificates
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """The file of a key and a certificate that no public authority has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "store")])
+    addresses = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    now = datetime.now(UTC)
+    builder = builder.not_valid_before(now - timedelta(hours=1))
+    builder = builder.not_valid_after(now + timedelta(hours=1)).add_extension(addresses, False)
+    pem = serialization.Encoding.PEM
+    spelled_key = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = tmp_path / "store.pem"
+    path.write_bytes(spelled_key + builder.sign(key, hashes.SHA256()).public_bytes(pem))
+    return str(path)
+
+
+@pytest.mark.parametrize("way", ["verify", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_a_certificate_that_boto3_takes_is_taken_by_all_calls(
+    proxy, bucket, settings, certificate, monkeypatch, way
+):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    proxy.socket = context.wrap_socket(proxy.socket, server_side=True)
+    options = settings.STORAGES["attachments"]["OPTIONS"]
+    options["endpoint_url"] = proxy.url.replace("http:", "https:")
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    if way == "verify":
+        options["verify"] = certificate
+    else:
+        monkeypatch.setenv(way, certificate)
+
+    assert set(find_states(set_up()).values()) == {("created", "ok")}
 
 
 # CORS

@@ -5,13 +5,14 @@ for each key. Those that sign what clients see do it for the store as clients re
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import botocore
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
@@ -88,6 +89,15 @@ def get_reader() -> "S3Client":
 def get_unsigned_client(*, is_public: bool = True) -> "S3Client":
     """The client that spells addresses of objects, for clients or for Django itself."""
     return _open_unsigned_client(_get_backend(), conf.public_endpoint_url if is_public else "")
+
+
+def find_trust() -> bool | str:
+    """By what the clients know the store's certificate: a file of CAs, or whether they look."""
+    backend = _get_backend()
+    if backend.verify is not None:
+        return backend.verify  # type: ignore[no-any-return]
+    session = botocore.session.Session(profile=backend.session_profile)
+    return session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 def _get_client(**overrides: Any) -> "S3Client":

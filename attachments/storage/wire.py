@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
-from attachments.storage.client import translate_errors
+from attachments.storage.client import find_trust, translate_errors
 
 TIMEOUT_SECONDS = (2, 10)  # to connect, and to read
 _MAX_BODY_BYTES = 2**16
@@ -52,7 +52,7 @@ def send(
         method=method, url=url, data=body, headers=headers, stream_output=True
     ).prepare()
     with translate_errors():
-        answer = _open_session(_find_proxy(url)).send(request)
+        answer = _open_session(_find_proxy(url), find_trust()).send(request)
         with answer.raw as raw:
             content = raw.read(_MAX_BODY_BYTES)
     return Reply(status=answer.status_code, headers=answer.headers, body=content)
@@ -65,9 +65,10 @@ def _find_proxy(url: str) -> str | None:
 
 
 @lru_cache(maxsize=4)
-def _open_session(proxy: str | None) -> Any:
+def _open_session(proxy: str | None, trust: bool | str) -> Any:
     proxies = {"http": proxy, "https": proxy} if proxy else {}
     return URLLib3Session(
+        verify=trust,  # type: ignore[arg-type]
         timeout=TIMEOUT_SECONDS,  # type: ignore[arg-type]
         proxies=proxies,
         socket_options=_SOCKET_OPTIONS,  # type: ignore[arg-type]
