@@ -112,6 +112,11 @@ def get_checksum(content: bytes) -> str:
     return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
+def spell_error(code: str, message: str = "said the store") -> bytes:
+    """The body of a refusal, as S3 spells it."""
+    return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+
 def use_endpoint(settings: Any, url: str, *, alias: str = "attachments") -> None:
     """Until the test ends, look for this storage at ``url``."""
     storages = copy.deepcopy(settings.STORAGES)

@@ -29,16 +29,12 @@ from attachments.storage.state import (
     read_versioning,
 )
 from tests.proxy import Answer, Headers, StoreProxy
-from tests.stores import get_checksum, name_bucket
+from tests.stores import get_checksum, name_bucket, spell_error
 
 HEADERS = storage.ServedHeaders(
     content_type="image/png", disposition="inline; filename=a.png", is_public=True
 )
 PUTS = ("PutBucketPolicy", "PutBucketCors", "PutBucketLifecycleConfiguration")
-
-
-def spell_error(code, message="said the store"):
-    return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
 
 @pytest.fixture
