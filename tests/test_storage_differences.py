@@ -563,6 +563,28 @@ def test_the_weak_etag_of_a_proxy_is_no_other_object(proxy, ready, monkeypatch):
     assert ready.Object("attachments/1").content_length == facts.size_bytes
 
 
+@pytest.mark.django_db
+def test_a_long_name_fits_where_the_store_keeps_2_kib_of_headers(proxy, ready, user, upload):
+    def measure(exchange, forward):
+        headers = exchange.headers.items()
+        kept = [name + value for name, value in headers if name.lower() in KEPT]
+        return refuse("MetadataTooLarge", 400) if len("".join(kept)) > 2048 else forward()
+
+    proxy.add("CopyObject", measure, times=None)
+    name = "中" * 251 + ".png"
+    ticket = upload(user, filename=name)
+
+    attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    assert (attachment.status, attachment.filename) == ("ready", name)
+    disposition = ready.Object(attachment.storage_key.name).content_disposition
+    assert disposition.startswith("inline; filename*=utf-8''%E4%B8%AD%E4%B8%AD")
+    assert disposition.endswith("%AD.png")
+
+
+KEPT = ("content-type", "content-disposition", "cache-control")
+
+
 # What the store tells
 
 

@@ -13,8 +13,9 @@ MAX_FILENAME_LENGTH = 255
 # Short enough for any file system on which a store keeps its keys, with any prefix.
 MAX_SAFE_NAME_LENGTH = 100
 
-# Some stores keep 2 KiB of it, and 255 characters may take 3 KiB.
-MAX_DISPOSITION_BYTES = 2000
+# Stores keep 2 KiB of such headers, names included, and 255 characters may take 3 KiB. The rest is
+# for Content-Type and Cache-Control. https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+MAX_DISPOSITION_BYTES = 1800
 MAX_SUFFIX_LENGTH = 16  # what is longer is no extension
 
 # Control characters, lone surrogates, and characters that would break a line of a list or a log.
