@@ -59,6 +59,12 @@ def private(settings):
     settings.ATTACHMENTS = {**settings.ATTACHMENTS, "PUBLIC_READ": False}
 
 
+@pytest.fixture
+def once(monkeypatch):
+    """What is not in force at the first look is not waited for."""
+    monkeypatch.setattr("attachments.storage.parts.READ_BACK_AFTER", (0,))
+
+
 def set_up():
     return {step.part: step for step in storage.setup_bucket()}
 
@@ -185,7 +191,7 @@ def test_what_is_public_against_the_settings_is_an_error(proxy, bucket, private,
         storage.ensure_bucket()
 
 
-def test_a_policy_that_is_kept_and_not_obeyed_is_an_error(proxy, bucket):
+def test_a_policy_that_is_kept_and_not_obeyed_is_an_error(proxy, bucket, once):
     proxy.answer("GetObject", 403, spell_error("AccessDenied"), times=None)
     bucket_module.forget_bucket()
 
@@ -197,7 +203,7 @@ def test_a_policy_that_is_kept_and_not_obeyed_is_an_error(proxy, bucket):
         storage.ensure_bucket()
 
 
-def test_what_a_policy_of_others_makes_public_is_an_error(proxy, bucket, private):
+def test_what_a_policy_of_others_makes_public_is_an_error(proxy, bucket, private, once):
     storage.setup_bucket()
     others = {
         "Effect": "Allow",
@@ -296,6 +302,16 @@ def test_browsers_that_the_store_blocks_are_an_error(proxy, bucket, settings):
     assert (cors.state, cors.level) == ("impossible", "error")
     assert "lets no browser of https://b.example in: NotImplemented" in cors.detail
     assert "MINIO_API_CORS_ALLOW_ORIGIN=https://chat.example,https://b.example" in cors.detail
+
+
+def test_rules_that_the_store_keeps_and_does_not_obey_are_an_error(proxy, bucket, once):
+    proxy.answer("OPTIONS", 403, times=None)
+
+    cors = set_up()["CORS"]
+
+    assert (cors.state, cors.level) == ("created", "error")
+    assert "lets no browser of http://localhost:5173" in cors.detail
+    assert "other rules decide. On MinIO" in cors.detail
 
 
 def test_a_refusal_of_cors_is_no_error_while_browsers_are_let_in(proxy, bucket):

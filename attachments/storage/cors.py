@@ -52,12 +52,16 @@ class Cors(BucketPart):
             "no origin (CORS_ALLOWED_ORIGINS is empty)"
         )
 
+    def is_obeyed(self) -> bool:
+        """SeaweedFS keeps rules, and its command line decides."""
+        return not find_blocked_origins()
+
     def settle(self, state: State, words: str) -> SetupStep:
         """Ask as a browser does: MinIO has no CORS per bucket, and yet lets browsers in."""
         if blocked := find_blocked_origins():
             text = _(
                 "the store lets no browser of %(origins)s in: %(words)s On MinIO set "
-                "MINIO_API_CORS_ALLOW_ORIGIN=%(all)s."
+                "MINIO_API_CORS_ALLOW_ORIGIN=%(all)s, on SeaweedFS -s3.allowedOrigins=%(all)s."
             ) % {
                 "origins": ", ".join(blocked),
                 "words": words,

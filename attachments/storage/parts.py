@@ -66,6 +66,10 @@ class BucketPart:
         """What is wrong although our rules are in force, or those of a lesser variant; or ""."""
         return ""
 
+    def is_obeyed(self) -> bool:
+        """Whether users of the store get what our rules say; it may keep them and obey others."""
+        return True
+
     def settle(self, state: State, words: str) -> SetupStep:
         """What it means that the rules cannot be had, for the reason in ``words``, a sentence."""
         return SetupStep(part=self.name, state=state, detail=words, level="error")
@@ -98,6 +102,16 @@ class BucketPart:
         return SetupStep(part=self.name, state="failed", detail=error.reason, level="error")
 
     def _bring(self) -> SetupStep:
+        step = self._bring_rules()
+        if any(self._is_obeyed(after=seconds) for seconds in READ_BACK_AFTER):
+            return step
+        return self._settle(step.state, _("the bucket keeps our rules, and other rules decide"))
+
+    def _is_obeyed(self, *, after: float) -> bool:
+        sleep(after)
+        return self.is_obeyed()
+
+    def _bring_rules(self) -> SetupStep:
         before, others = self._load()
         best, *lesser = self.get_variants()
         try:

@@ -4,7 +4,6 @@ import json
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from secrets import token_hex
-from time import sleep
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -20,15 +19,7 @@ from attachments.storage.client import (
     translate_errors,
 )
 from attachments.storage.objects import delete_objects, spell_url
-from attachments.storage.parts import (
-    READ_BACK_AFTER,
-    BucketPart,
-    Level,
-    SetupStep,
-    State,
-    as_list,
-    normalise,
-)
+from attachments.storage.parts import BucketPart, Level, SetupStep, State, as_list, normalise
 from attachments.storage.policies import SERVED_PREFIXES
 from attachments.storage.state import Reading, Rule, read_policy
 from attachments.storage.versions import Versions
@@ -100,16 +91,8 @@ class Policy(BucketPart):
             return _("anybody may read attachments/* and thumbnails/*")
         return _("nothing is public")
 
-    def _bring(self) -> SetupStep:
-        """The store may keep our policy and obey another: one of the account, or of others."""
-        step = super()._bring()
-        if any(self._is_obeyed(after=seconds) for seconds in READ_BACK_AFTER):
-            return step
-        text = self._explain(_("the bucket keeps our rules, and other rules decide."), "error")
-        return SetupStep(part=self.name, state=step.state, detail=text, level="error")
-
-    def _is_obeyed(self, *, after: float) -> bool:
-        sleep(after)
+    def is_obeyed(self) -> bool:
+        """A policy of the account, or of others, may decide."""
         return is_publicly_read() == conf.public_read
 
     def settle(self, state: State, words: str) -> SetupStep:
