@@ -18,7 +18,14 @@ from attachments.doctor.examination import CONTENT, Examination
 from attachments.doctor.surroundings import compare_clocks, compare_regions, judge_address
 from tests import commands
 from tests.proxy import StoreProxy
-from tests.stores import get_root_key, list_keys, name_bucket, take_store_away, use_endpoint
+from tests.stores import (
+    get_root_key,
+    list_keys,
+    name_bucket,
+    spell_error,
+    take_store_away,
+    use_endpoint,
+)
 
 run = partial(commands.run, "check_storage", no_color=True)
 LEFTOVER = Examination(id="of-another-run")
@@ -386,6 +393,29 @@ def test_a_store_that_breaks_down_at_a_probe_has_not_refused(proxy):
 
 
 WRITABLE = ("pending", "attachments")
+
+
+def test_a_store_that_is_too_busy_has_not_refused(proxy):
+    def be_busy(exchange, forward):
+        answer = forward()
+        answer.status = answer.status if "Authorization" in exchange.headers else 429
+        return answer
+
+    proxy.add("GetObject", be_busy, keys="pending/", times=None)
+
+    _, findings = check("error")
+
+    assert findings["anonymous-read-pending"].seen == "429 AccessDenied"
+    assert "is not known." in findings["anonymous-read-pending"].meaning
+
+
+def test_a_store_that_loses_what_it_took(proxy):
+    proxy.answer("CopyObject", 404, spell_error("NoSuchKey"), times=None)
+
+    wrong, findings = check("error")
+
+    assert wrong == {"freeze"}
+    assert findings["freeze"].seen == "an object that this check made is gone"
 
 
 def test_a_store_that_does_not_do_what_it_should(proxy, set_up, ready_bucket):

@@ -5,6 +5,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 import ssl
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -92,6 +93,51 @@ def test_an_admin_key_that_may_not_look_does_the_rest(proxy, bucket):
     assert (steps["bucket"].state, steps["bucket"].level) == ("unchanged", "warning")
     assert "the right s3:ListBucket" in steps["bucket"].detail
     assert steps["policy"].level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        (400, ("AuthorizationHeaderMalformed",), "AuthorizationHeaderMalformed: .* set S3_REGION"),
+        (301, ("PermanentRedirect",), "PermanentRedirect: .* set S3_REGION"),
+        (301, None, "301.* S3_ENDPOINT_URL sends callers to another address"),
+    ],
+    ids=["region", "other region", "proxy"],
+)
+def test_what_head_cannot_say_is_asked_for(proxy, bucket, status, error, words):
+    proxy.answer("HeadBucket", status)
+    proxy.answer("ListObjectsV2", status, spell_error(*error) if error else b"")
+
+    with pytest.raises(StorageRefused) as refusal:
+        storage.ping_bucket()
+
+    assert re.search(words, refusal.value.reason)
+    assert "later" not in refusal.value.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"bucket_name": "my bucket"},
+            'Invalid bucket name "my bucket".* Choose another S3_BUCKET',
+        ),
+        ({"access_key": None, "secret_key": None}, "set S3_ACCESS_KEY and S3_SECRET_KEY"),
+    ],
+    ids=["bucket", "key"],
+)
+def test_what_cannot_be_asked_is_a_mistake_and_no_outage(
+    proxy, settings, monkeypatch, options, words
+):
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    settings.STORAGES["attachments"]["OPTIONS"].update(options)
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ADMIN_ACCESS_KEY": "", "ADMIN_SECRET_KEY": ""}
+
+    with pytest.raises(StorageRefused) as refusal:
+        storage.setup_bucket()
+
+    assert re.fullmatch(f".*{words}.*", refusal.value.reason)  # in one line
+    assert proxy.calls == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from attachments import storage
 from attachments.doctor import (
     anonymous,
     conditions,
@@ -97,6 +98,9 @@ def _look(probe: Probe, case: Examination) -> Seen:
         meaning = gettext("Whether it is allowed is not known.") if probe.must_fail else ""
         text = error.reason if isinstance(error, StorageRefused) else str(error.__cause__)
         return Seen("error", text, meaning)
+    except storage.ObjectNotFound:
+        meaning = gettext("Another check has removed it, or the store loses what it took.")
+        return Seen("error", gettext("an object that this check made is gone"), meaning)
 
 
 _NOT_TRIED = Probe(

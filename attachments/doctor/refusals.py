@@ -6,6 +6,8 @@ from attachments import storage
 from attachments.doctor.examination import has_object
 from attachments.doctor.findings import Seen
 
+_BUSY = (408, 429)  # a moment later it may be another answer
+
 
 def judge_read(reply: storage.Reply) -> Seen:
     """Of a request that must give nothing away."""
@@ -29,7 +31,7 @@ def judge_delete(reply: storage.Reply, key: str) -> Seen:
 
 
 def _judge_refusal(reply: storage.Reply) -> Seen:
-    if 400 <= reply.status < 500:  # noqa: PLR2004
+    if 400 <= reply.status < 500 and reply.status not in _BUSY:  # noqa: PLR2004
         return Seen("ok", gettext("refused: %s") % reply)
     meaning = gettext("This is no refusal: whether it is allowed is not known.")
     mend = gettext("Look at the log of the store, and of what stands before it.")

@@ -31,7 +31,7 @@ class MissingBucket(Exception):
 
 
 class NoWords(Exception):
-    """HEAD was refused, and has no body to say why."""
+    """HEAD was refused, or redirected, and has no body to say why."""
 
 
 _known_buckets: set[tuple[str, str]] = set()
@@ -106,9 +106,10 @@ def has_bucket() -> bool:
 
 def _has_bucket(client: "S3Client") -> bool:
     missing: dict[str, type[Exception]] = dict.fromkeys(("404", "NoSuchBucket"), MissingBucket)
+    refused: dict[str, type[Exception]] = dict.fromkeys(("301", "400", "403"), NoWords)
     try:
         try:
-            with translate_errors({**missing, "403": NoWords}):
+            with translate_errors(missing | refused):
                 client.head_bucket(Bucket=get_bucket())
         except NoWords:
             with translate_errors(missing):

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+)
 from botocore.parsers import ResponseParserError
 from django.conf import settings
 from django.core.files.storage import Storage, storages
@@ -25,7 +30,7 @@ from attachments.conf import conf
 from attachments.errors import StorageRefused, StorageUnavailable
 from attachments.rules.keys import hide_nonce
 from attachments.storage.digests import add_md5
-from attachments.storage.refusals import explain_refusal, get_code, is_refusal
+from attachments.storage.refusals import explain_mistake, explain_refusal, get_code, is_refusal
 from attachments.storage.steady_links import choose_signer
 
 if TYPE_CHECKING:
@@ -190,6 +195,9 @@ def translate_errors(expected: dict[str, type[Exception]] | None = None) -> Iter
         if is_refusal(error):
             raise StorageRefused(code=code, reason=explain_refusal(error)) from cause
         raise StorageUnavailable from cause
+    except (NoCredentialsError, ParamValidationError) as error:
+        cause = _explain("Nothing was sent to the store", error)
+        raise StorageRefused(code="", reason=explain_mistake(error)) from cause
     except (BotoCoreError, HTTPError, KeyError, ResponseParserError, ValueError) as error:
         # KeyError and ValueError: an answer without the headers or the body that S3 gives.
         cause = _explain("The store does not answer as S3 does", error)

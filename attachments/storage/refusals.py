@@ -1,6 +1,6 @@
 """What a store refuses, told to an operator: in the store's own words, and what to do."""
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -12,7 +12,8 @@ from attachments.rules.keys import hide_nonce
 UNSUPPORTED = ("NotImplemented", "MethodNotAllowed", "501", "405")
 # What passes by itself, although its status begins with a 4.
 _PASSING = ("ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "408", "429")
-_NOT_IMPLEMENTED = 501
+# What does not pass, beside what begins with a 4: a redirect for good, and what a store cannot do.
+_FINAL = (301, 308, 501)
 # How stores say that the key is theirs and has no right to this.
 DENIED = ("AccessDenied", "403", "AllAccessDisabled", "UnauthorizedAccess")
 
@@ -41,8 +42,13 @@ _UNKNOWN_KEY = gettext_lazy(
     "The store does not know this access key: look at %(keys)s and at S3_ENDPOINT_URL."
 )
 _OTHER_REGION = gettext_lazy("The bucket is in another region: set S3_REGION to it.")
+_ELSEWHERE = gettext_lazy(
+    "Something at S3_ENDPOINT_URL sends callers to another address: set it to that one."
+)
 _NOT_THERE = gettext_lazy("This store does not have it: docs/stores.md has what each store can do.")
 _ADVICE: dict[str, str | Promise] = {
+    "301": _ELSEWHERE,
+    "308": _ELSEWHERE,
     "AuthorizationHeaderMalformed": _OTHER_REGION,
     "BucketAlreadyExists": gettext_lazy(
         "Somebody else has a bucket of this name: choose another S3_BUCKET."
@@ -80,7 +86,7 @@ def get_code(error: ClientError) -> str:
 def is_refusal(error: ClientError) -> bool:
     """Whether the same call would be answered the same later."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    is_final = 400 <= status < 500 or status == _NOT_IMPLEMENTED  # noqa: PLR2004
+    is_final = 400 <= status < 500 or status in _FINAL  # noqa: PLR2004
     return is_final and not {get_code(error), str(status)} & set(_PASSING)
 
 
@@ -98,6 +104,15 @@ def explain_refusal(error: ClientError) -> str:
         "words": quote_store(error),
     }
     return " ".join([said, *_advise(operation, get_code(error))])
+
+
+def explain_mistake(error: NoCredentialsError | ParamValidationError) -> str:
+    """Why boto3 cannot even make the call, and what to do."""
+    if isinstance(error, NoCredentialsError):
+        return _("There is no key for the store: set S3_ACCESS_KEY and S3_SECRET_KEY.")
+    words = hide_nonce(" ".join(str(error).split()))
+    advice = _ADVICE["InvalidBucketName"] if "Invalid bucket name" in words else ""
+    return f"{words} {advice}".rstrip()
 
 
 def advise(code: str, *, keys: str = "", right: str = "") -> str:
