@@ -456,7 +456,10 @@ def test_object_lock_gets_a_warning(proxy, bucket):
 def test_what_the_store_does_not_tell_of_versions_gets_a_warning(proxy, bucket):
     proxy.answer("GetBucketVersioning", 403, spell_error("AccessDenied"), times=None)
 
-    assert "the right s3:GetBucketVersioning" in set_up()["versions"].detail
+    step = set_up()["versions"]
+
+    assert (step.state, step.level) == ("refused", "warning")
+    assert "the right s3:GetBucketVersioning" in step.detail
 
 
 # A bucket that is missing

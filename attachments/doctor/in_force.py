@@ -13,11 +13,14 @@ _SETUP = _("Run “manage.py setup_storage” with the admin key: it says what i
 
 def read_policy(case: Examination) -> Seen:
     step = storage.Policy(storage.Versions()).look()
-    return Seen(step.level, step.detail)
+    return Seen(step.level, step.detail) if step.level == "error" else _judge(step)
 
 
 def read_lifecycle(case: Examination) -> Seen:
-    step = storage.Lifecycle(storage.Versions()).look()
+    return _judge(storage.Lifecycle(storage.Versions()).look())
+
+
+def _judge(step: storage.SetupStep) -> Seen:
     if step.state != "refused":
         return Seen(step.level, step.detail)
     return Seen(
@@ -48,7 +51,7 @@ def ask_preflights(case: Examination) -> Seen:
 def read_versions(case: Examination) -> Seen:
     versions = storage.Versions()
     for step in versions.look():
-        return Seen(step.level, step.detail)
+        return _judge(step)
     if versions.are_kept:
         return Seen("ok", gettext("versions are kept (%s)") % versions.reading.value)
     return Seen("ok", gettext("the bucket keeps no versions"))

@@ -108,6 +108,15 @@ def _compare_key(role: Role, *others: Role) -> Probe:
     )
 
 
+def try_admin_key(case: Examination) -> Seen:
+    """Whether the store knows it: `in_force` tells what it may not do."""
+    reply = storage.send("GET", storage.sign_call("admin", "list_objects_v2", MaxKeys=1))
+    if reply.code in ("", "AccessDenied"):
+        return Seen("ok", str(reply))
+    mend = storage.advise(reply.code, keys="S3_ADMIN_ACCESS_KEY")
+    return Seen("error", str(reply), mend=mend)
+
+
 _DANGERS = {
     "signer": _(
         "Every form shows the main key. On MinIO whoever knows an access key writes what it may "
@@ -159,4 +168,12 @@ PROBES = [
     _compare_key("signer", "main"),
     _compare_key("reader", "main", "signer"),
     _compare_key("admin", "main", "signer", "reader"),
+    Probe(
+        name="admin-known",
+        what=_("the bucket, by the admin key"),
+        look=try_admin_key,
+        meaning=_("setup_storage cannot work, and what is in force is not seen."),
+        mend=_("Look at S3_ADMIN_ACCESS_KEY and S3_ADMIN_SECRET_KEY."),
+        needs=("bucket", "admin-key"),
+    ),
 ]

@@ -88,7 +88,7 @@ class Lifecycle(BucketPart):
     def settle(self, state: State, words: str) -> SetupStep:
         """``purge_orphans`` removes the same, so that a store without lifecycle will do."""
         level: Level = "warning" if state == "impossible" else "error"
-        texts = [words, _("Until the store does it, purge_orphans alone removes what is over.")]
+        texts = [words, _("Without these rules purge_orphans alone removes what is over.")]
         if self._versions.are_kept:
             texts.append(_explain_versions())
         return SetupStep(part=self.name, state=state, detail=" ".join(texts), level=level)

@@ -107,7 +107,7 @@ class Policy(BucketPart):
 
     def _explain(self, words: str, level: Level) -> str:
         if level == "warning":
-            text = _("what anybody may read is as the settings say, but not by our policy: %s")
+            text = _("what anybody may read is as the settings say; our policy is not seen: %s")
         elif conf.public_read:
             text = _(
                 "S3_PUBLIC_READ (PUBLIC_READ) is on, and nobody could read what is served: %s Set "

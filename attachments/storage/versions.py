@@ -4,7 +4,7 @@ from functools import cached_property
 
 from django.utils.translation import gettext as _
 
-from attachments.storage.parts import SetupStep
+from attachments.storage.parts import SetupStep, State
 from attachments.storage.state import Reading, read_object_lock, read_versioning
 
 
@@ -21,17 +21,17 @@ class Versions:
 
     def look(self) -> list[SetupStep]:
         """Warnings of what nobody can delete, or of what the store does not tell."""
-        warnings = []
+        steps = []
         if self.reading.state == "refused":
-            warnings.append(self.reading.words)
+            steps.append(_warn("refused", self.reading.words))
         if read_object_lock().state == "found":
-            warnings.append(
-                _(
-                    "object lock is on: the store keeps what is deleted until its retention is "
-                    "over. Use a bucket without it."
-                )
+            text = _(
+                "object lock is on: the store keeps what is deleted until its retention is over. "
+                "Use a bucket without it."
             )
-        return [
-            SetupStep(part="versions", state="unchanged", detail=text, level="warning")
-            for text in warnings
-        ]
+            steps.append(_warn("unchanged", text))
+        return steps
+
+
+def _warn(state: State, text: str) -> SetupStep:
+    return SetupStep(part="versions", state=state, detail=text, level="warning")
