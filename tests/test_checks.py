@@ -1,5 +1,6 @@
 import pytest
 from django.core.checks import WARNING
+from django.core.management import load_command_class
 
 from attachments.checks import (
     check_access_keys,
@@ -256,3 +257,26 @@ def test_the_default_policy_shows_and_links_nothing(settings, user, message_of):
 
     assert not policy.readable_messages(user).exists()
     assert not policy.linkable_messages(user).exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["setup_storage"],
+        ["check_storage"],
+        ["purge_orphans"],
+        ["reconcile_storage"],
+        ["backup_attachments", "/nowhere"],
+        ["restore_attachments", "/nowhere"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_command_with_wrong_settings_could_not_work(settings, arguments, capsys):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "SIGNER_SECRET_KEY": ""}
+    command = load_command_class("attachments", arguments[0])
+
+    with pytest.raises(SystemExit) as stopped:
+        command.run_from_argv(["manage.py", *arguments])
+
+    assert stopped.value.code == 2
+    assert "SIGNER_ACCESS_KEY or SIGNER_SECRET_KEY, but not both" in capsys.readouterr().err

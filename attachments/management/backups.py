@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
@@ -18,6 +18,7 @@ from attachments.errors import (
 )
 from attachments.management.terminal import (
     COULD_NOT_RUN,
+    StoreCommand,
     parse_count,
     print_table,
     show_progress,
@@ -32,7 +33,7 @@ EXIT_STATUSES = _(
 )
 
 
-class BackupCommand(BaseCommand):
+class BackupCommand(StoreCommand):
     """A command that works on a place of backups. Subclasses define ``run``."""
 
     location: str

@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandError, OutputWrapper
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    OutputWrapper,
+    SystemCheckError,
+)
 from django.db import InterfaceError, OperationalError
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
@@ -50,6 +55,17 @@ def parse_count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(_("not a whole number above zero: %s") % text)
     return int(text)
+
+
+class StoreCommand(BaseCommand):
+    """A command that ends with ``COULD_NOT_RUN`` if the settings are wrong."""
+
+    def check(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().check(*args, **kwargs)
+        except SystemCheckError as error:
+            error.returncode = COULD_NOT_RUN
+            raise
 
 
 @contextmanager

@@ -4,13 +4,18 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from attachments import doctor
-from attachments.management.terminal import print_table, show_progress, stop_at_outages
+from attachments.management.terminal import (
+    StoreCommand,
+    print_table,
+    show_progress,
+    stop_at_outages,
+)
 
 LEVELS = {
     "ok": gettext_lazy("ok"),
@@ -19,7 +24,7 @@ LEVELS = {
 }
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = _(
         "Do with the store what clients do, and what they must not be able to do, with objects of "
         "its own that it removes again; say what is wrong and how to mend it. Exit status: 0 if "

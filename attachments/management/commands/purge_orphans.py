@@ -3,12 +3,13 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from attachments import services
 from attachments.management.terminal import (
+    StoreCommand,
     parse_count,
     parse_duration,
     print_table,
@@ -17,7 +18,7 @@ from attachments.management.terminal import (
 )
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = _(
         "Remove attachments that hang on no message, uploads that were never confirmed, refused "
         "uploads, and what is beyond retention. Delete the objects that wait to be deleted. Safe "

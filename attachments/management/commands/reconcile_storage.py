@@ -3,7 +3,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.template.defaultfilters import filesizeformat
 from django.utils.text import capfirst
@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from attachments import services
 from attachments.management.terminal import (
+    StoreCommand,
     ask,
     parse_count,
     parse_duration,
@@ -22,7 +23,7 @@ from attachments.models import Attachment
 from attachments.services import Finding, FindingKind, ReconcileReport
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = _(
         "Compare the rows with the objects in the store, both ways. Safe to run at any time. Exit "
         "status: 0 if they agree, or if everything that was wrong was mended; 1 if something is "

@@ -2,13 +2,13 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from attachments import storage
-from attachments.management.terminal import stop_at_outages
+from attachments.management.terminal import StoreCommand, stop_at_outages
 
 PARTS = {
     "bucket": gettext_lazy("bucket"),
@@ -38,7 +38,7 @@ ROLES = {
 }
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = _(
         "Create the bucket if it is missing; set policy, CORS and lifecycle as the settings say."
     )
