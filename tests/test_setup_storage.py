@@ -59,7 +59,7 @@ def test_what_is_not_in_force_ends_with_1(bucket, settings, monkeypatch):
     step = storage.SetupStep(part="policy", state="refused", detail="why", level="error")
     monkeypatch.setattr(storage, "setup_bucket", lambda: [step])
 
-    assert run(status=1) == "policy     refused    why\n"
+    assert run(status=1) == "policy     refused    ERROR: why\n"
     assert json.loads(run("--json", status=1)) == [
         {"part": "policy", "state": "refused", "detail": "why", "level": "error"}
     ]

@@ -588,7 +588,8 @@ def test_setup_warns_of_a_policy_that_opens_pending(store):
 
     steps = {step.part: step for step in storage.setup_bucket()}
 
-    assert "WARNING" in steps["policy"].detail
+    assert steps["policy"].level == "warning"
+    assert "lets anybody read pending/" in steps["policy"].detail
     assert [item.get("Sid", "") for item in read_policy(store)] == ["", *OUR_STATEMENTS]
 
 

@@ -103,12 +103,12 @@ class BucketPart:
 
     def _bring(self) -> SetupStep:
         step = self._bring_rules()
-        if any(self._is_obeyed(after=seconds) for seconds in READ_BACK_AFTER):
+        if any(self._is_obeyed_after(seconds) for seconds in READ_BACK_AFTER):
             return step
         return self._settle(step.state, _("the bucket keeps our rules, and other rules decide"))
 
-    def _is_obeyed(self, *, after: float) -> bool:
-        sleep(after)
+    def _is_obeyed_after(self, seconds: float) -> bool:
+        sleep(seconds)
         return self.is_obeyed()
 
     def _bring_rules(self) -> SetupStep:

@@ -78,7 +78,7 @@ class Policy(BucketPart):
 
     def warn(self, others: list[Rule], *, is_less: bool) -> str:
         if any(opens_pending(statement) for statement in others):
-            return _("WARNING: a statement that is not ours lets anybody read pending/")
+            return _("a statement that is not ours lets anybody read pending/")
         if is_less and self._versions.are_kept:
             return _(
                 "anybody may read attachments/* and thumbnails/*; the store takes no rule that "

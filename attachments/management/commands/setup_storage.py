@@ -25,6 +25,11 @@ STATES = {
     "refused": gettext_lazy("refused"),
     "failed": gettext_lazy("failed"),
 }
+LEVELS = {
+    "ok": "",
+    "warning": gettext_lazy("WARNING: "),
+    "error": gettext_lazy("ERROR: "),
+}
 STORES = {
     "minio": gettext_lazy("MinIO: a policy for the user of each key (mc admin policy create)"),
     "aws": gettext_lazy("AWS: an IAM policy for the user of each key, or for the servers' role"),
@@ -87,4 +92,4 @@ class Command(StoreCommand):
             style = getattr(self.style, {"ok": "SUCCESS"}.get(step.level, step.level.upper()))
             part = f"{PARTS[step.part]!s:<{part_width}}"
             state = style(f"{STATES[step.state]!s:<{state_width}}")
-            self.stdout.write(f"{part} {state} {step.detail}")
+            self.stdout.write(f"{part} {state} {LEVELS[step.level]}{step.detail}")
