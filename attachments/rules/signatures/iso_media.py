@@ -6,6 +6,8 @@ compatible ones say what the file is.
 
 import re
 
+from attachments.rules.signatures.openings import opens_as_another
+
 _MP4 = re.compile(
     rb"iso[m2-9a-c]|mp4[12]|mp71|avc1|[mM]4[vV][ HP]|dash|ms[dn][hv]|MSNV|XAVC|mmp4|cmf[2c]"
 )
@@ -38,9 +40,11 @@ def is_mp4_audio(head: bytes) -> bool:
 def is_quicktime(head: bytes) -> bool:
     if brands := _read_brands(head):
         return b"qt  " in brands
+    if len(head) <= 16 or opens_as_another(head):  # "<!--free" is HTML
+        return False
     size = int.from_bytes(head[:4], "big")
     is_sound = size in (0, 1) or size >= 8  # to the end, a longer length that follows, or this one
-    return len(head) > 16 and is_sound and bool(_OLD_QUICKTIME.match(head[4:8]))
+    return is_sound and bool(_OLD_QUICKTIME.match(head[4:8]))
 
 
 def is_3gpp(head: bytes) -> bool:
