@@ -33,8 +33,8 @@ _SUFFIXES = {
 def choose_content_type(value: str, allowed: Collection[str]) -> str | None:
     """The one of ``allowed`` that a client means by ``value``; None if it means no such one.
 
-    Clients add parameters, write capitals and use other names. Of two names of one type, the one in
-    ``allowed`` is the right one.
+    Clients add parameters, write capitals and use other names. A name that is in ``allowed`` stays;
+    any other name of the same type becomes the one that the table has.
     """
     name = value.partition(";")[0].strip().lower()
     names = {item.lower() for item in allowed}
