@@ -80,7 +80,7 @@ _FILES: list[tuple[str, list[str]]] = [
     ("ffmpeg.bmp pillow.bmp one-bit.bmp alpha.bmp", ["image/bmp"]),
     ("pillow.ico", ["image/vnd.microsoft.icon"]),
     ("ffmpeg.avif pillow.avif moving.avif", ["image/avif"]),
-    ("iphone.heic mif1.heic", ["image/heic", "image/heif"]),
+    ("iphone.heic mif1.heic mif2.heic", ["image/heic", "image/heif"]),
     ("h264.mp4 av1.mp4 film.m4v film.f4v", ["video/mp4"]),
     ("hvc1.mp4 av01.mp4 ndsc.mp4 f4v.mp4", ["video/mp4"]),
     ("fragmented.mp4 dash.mp4", ["video/mp4"]),
@@ -145,6 +145,7 @@ def make_real_files(directory: Path) -> dict[str, bytes]:
         "fill-bytes.jpg": pictures["pillow.jpg"][:2] + b"\xff\xff\xff" + pictures["pillow.jpg"][2:],
         # The first boxes, as libheif and an iPhone write them.
         "iphone.heic": b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf\0\0\x01Wmeta" + b"\0" * 40,
+        "mif2.heic": b"\0\0\0\x1cftypmif2\0\0\0\0mif2mif1heic\0\0\x01Wmeta" + b"\0" * 40,
         "mif1.heic": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic\0\0\x01Wmeta" + b"\0" * 40,
     }
 

@@ -14,11 +14,11 @@ _MP4 = re.compile(
 _M4A = re.compile(rb"M4[ABP] |F4[AB] ")
 _HEIC = re.compile(rb"he[iv][cxms]")
 _AVIF = re.compile(rb"avi[fs]")
-_HEIF = re.compile(rb"m[is]f1|he[iv][cxms]")
+_HEIF = re.compile(rb"m[is]f[12]|he[iv][cxms]")
 _3GPP = re.compile(rb"3g[pregs]")
 _3GPP2 = re.compile(rb"3g2")
 # Types that name MP4 brands as compatible ones and are no MP4; crx is Canon's raw image.
-_OTHERS = re.compile(rb"qt  |crx |jp[2mxh] |mjp2|M4[ABP] |F4[AB] |m[is]f1|he[iv][cxms]|avi[fs]")
+_OTHERS = re.compile(rb"qt  |crx |jp[2mxh] |mjp2|M4[ABP] |F4[AB] |m[is]f[12]|he[iv][cxms]|avi[fs]")
 _BOX = re.compile(rb"[a-zA-Z0-9 ]{4}")
 # The boxes that QuickTime files without brands begin with: the QuickTime File Format, atoms.
 _OLD_QUICKTIME = re.compile(rb"moov|mdat|wide|pnot|free|skip")
