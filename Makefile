@@ -24,7 +24,7 @@ $(INSTALLED): tests/requirements.txt
 	@$(BIN)/uv pip sync --python $(BIN)/python tests/requirements.txt
 	@touch $@
 
-run: $(INSTALLED) ## Start everything and serve on http://localhost:8000 (PORT, S3_PORT choose others)
+run: $(INSTALLED) ## Start everything and serve on http://localhost:8000 (PORT, S3_PORT, BIND choose others)
 	@$(BIN)/python -m nodus.dev.run
 
 demo: $(INSTALLED) ## Play a REST client: upload, confirm, share, download, and three refusals

@@ -8,6 +8,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import storages
 from django.core.files.storage.handler import InvalidStorageError
 from django.utils.module_loading import import_string
@@ -157,8 +158,11 @@ def check_time_zones(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 
 def check_tasks(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Background work is done by a worker. A backend that works in the request gets none of it."""
-    if not works_in_requests():
-        return []
+    try:
+        if not works_in_requests():
+            return []
+    except ImproperlyConfigured as error:
+        return [Error(f"TASKS has no usable default: {error}", id="attachments.E008")]
     problem = (
         "TASKS names the ImmediateBackend, or nothing: background work would run inside requests. "
         "Of large files and missing checksums, purge_orphans does it then, and nobody sooner."

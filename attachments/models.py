@@ -415,7 +415,7 @@ class UsageFigures(models.Model):
 
 
 class WorkerSign(models.Model):
-    """When workers were last asked for something, and when one last showed that it lives.
+    """Since when workers are asked for something, and when one last showed that it lives.
 
     There is one row. ``services.workers`` writes and reads it.
     """

@@ -47,9 +47,13 @@ def nudge_deletions(**kwargs: Any) -> None:
 
 @receiver(task_enqueued)
 def note_task_enqueued(task_result: TaskResult, **kwargs: Any) -> None:
-    """Expect a worker soon, if this is for one of ours and not for later."""
-    if _is_ours(task_result) and task_result.task.run_after is None:
-        note_question()
+    """Expect a worker soon after the commit, if this is for one of ours and not for later.
+
+    Before the commit no worker sees the task, and who wrote would let others wait for the row.
+    """
+    task = task_result.task
+    if _is_ours(task_result) and task.run_after is None and not works_in_requests(task):
+        transaction.on_commit(note_question, robust=True)
 
 
 @receiver(task_started)

@@ -20,7 +20,11 @@ _SETTINGS = (
     "DISABLE_SERVER_SIDE_CURSORS",
 )
 _OPTIONS = ("pool", "prepare_threshold", "server_side_binding")
-_WORDS = {"true": True, "false": False, "none": None}
+_WORDS = {
+    **dict.fromkeys(("true", "yes", "on"), True),
+    **dict.fromkeys(("false", "no", "off"), False),
+    "none": None,
+}
 
 
 def complete_postgres(config: dict[str, Any], *, is_pgbouncer: bool) -> dict[str, Any]:
@@ -31,7 +35,8 @@ def complete_postgres(config: dict[str, Any], *, is_pgbouncer: bool) -> dict[str
     """
     config = _read_words(config, _SETTINGS)
     options = _read_words(config.get("OPTIONS", {}), _OPTIONS)
-    pool = {name: options.pop(f"pool_{name}", value) for name, value in _POOL.items()}
+    asked = {name: options.pop(name) for name in list(options) if name.startswith("pool_")}
+    pool = _POOL | {name.removeprefix("pool_"): value for name, value in asked.items()}
     has_pool = options.pop("pool", config.get("CONN_MAX_AGE", 0) == 0)
     AttemptWithBackoff.INITIAL_DELAY = _FIRST_PAUSE_SECONDS
     return {

@@ -59,6 +59,7 @@ _MEDIA: dict[str, list[str]] = {
     "sound.flac": _SOUND,
     "sound.aac": [*_SOUND, *_AAC],
     "film.avi": _PICTURE,
+    "mp3.mp4": [*_SOUND, "-c:a", "libmp3lame"],
 }  # fmt: skip
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
@@ -77,8 +78,9 @@ _FILES: list[tuple[str, list[str]]] = [
     ("ffmpeg.gif pillow.gif", ["image/gif"]),
     ("ffmpeg.webp moving.webp pillow.webp lossless.webp", ["image/webp"]),
     ("ffmpeg.bmp pillow.bmp one-bit.bmp alpha.bmp", ["image/bmp"]),
+    ("pillow.ico", ["image/vnd.microsoft.icon"]),
     ("ffmpeg.avif pillow.avif moving.avif", ["image/avif"]),
-    ("iphone.heic mif1.heic", ["image/heic", "image/heif"]),
+    ("iphone.heic mif1.heic mif2.heic", ["image/heic", "image/heif"]),
     ("h264.mp4 av1.mp4 film.m4v film.f4v", ["video/mp4"]),
     ("hvc1.mp4 av01.mp4 ndsc.mp4 f4v.mp4", ["video/mp4"]),
     ("fragmented.mp4 dash.mp4", ["video/mp4"]),
@@ -87,7 +89,7 @@ _FILES: list[tuple[str, list[str]]] = [
     ("phone.3g2", ["video/mp4", "video/3gpp2"]),
     ("h264.mov mjpeg.mov old.mov", ["video/quicktime"]),
     ("aac.m4a lossless.m4a", ["audio/mp4"]),
-    ("sound.mp4", ["audio/mp4", "video/mp4"]),
+    ("sound.mp4 mp3.mp4", ["audio/mp4", "video/mp4"]),
     ("vp8.webm vp9.webm padded.webm", ["video/webm"]),
     ("opus.webm", ["audio/webm", "video/webm"]),  # browsers call any .webm video/webm
     ("film.mkv", ["video/x-matroska"]),
@@ -114,6 +116,7 @@ _FILES: list[tuple[str, list[str]]] = [
     ("book.epub", ["application/epub+zip", "application/zip"]),
     ("some.zip empty.zip program.jar", ["application/zip"]),
     ("some.gz", ["application/gzip"]),
+    ("unmarked16le.txt unmarked16be.txt", _TEXTS),
     ("utf8.txt bom.txt utf16le.txt utf16be.txt utf32.txt cp1251.txt koi8.txt sjis.txt iso2022.txt", _TEXTS),
     ("id.csv bm.csv brace.txt mz.txt dos.csv log.txt", _TEXTS),
     ("object.json list.json long.json", _JSON),
@@ -142,6 +145,7 @@ def make_real_files(directory: Path) -> dict[str, bytes]:
         "fill-bytes.jpg": pictures["pillow.jpg"][:2] + b"\xff\xff\xff" + pictures["pillow.jpg"][2:],
         # The first boxes, as libheif and an iPhone write them.
         "iphone.heic": b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf\0\0\x01Wmeta" + b"\0" * 40,
+        "mif2.heic": b"\0\0\0\x1cftypmif2\0\0\0\0mif2mif1heic\0\0\x01Wmeta" + b"\0" * 40,
         "mif1.heic": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic\0\0\x01Wmeta" + b"\0" * 40,
     }
 
@@ -165,6 +169,7 @@ def _make_pictures() -> Iterator[tuple[str, bytes]]:
         ("pillow.bmp", "RGB", {}),
         ("one-bit.bmp", "1", {}),
         ("alpha.bmp", "RGBA", {}),
+        ("pillow.ico", "RGBA", {}),
         ("pillow.avif", "RGB", {"speed": 10}),
         ("moving.avif", "RGB", {"speed": 10, **moving}),
         ("pillow.pdf", "RGB", {}),
@@ -288,6 +293,8 @@ def _make_texts() -> dict[str, bytes]:
         "bom.txt": russian.encode("utf-8-sig"),
         "utf16le.txt": b"\xff\xfe" + russian.encode("utf-16-le"),
         "utf16be.txt": b"\xfe\xff" + russian.encode("utf-16-be"),
+        "unmarked16le.txt": "Name\tЦена\r\n".encode("utf-16-le"),
+        "unmarked16be.txt": "Name\tЦена\r\n".encode("utf-16-be"),
         "utf32.txt": russian.encode("utf-32"),
         "cp1251.txt": russian.encode("cp1251"),
         "koi8.txt": russian.encode("koi8-r"),

@@ -94,7 +94,8 @@ def test_tables_tell_what_there_is(viewer, user, other_user, message_of, make_ro
         message=message_of(user),
     )  # fmt: skip
     make_row(other_user, filename="Кот.png", created_at=yesterday)
-    make_row(user, filename="Договор.png", created_at=timezone.now() - timedelta(days=20))
+    long_ago = timezone.now() - timedelta(days=20)
+    make_row(user, filename="Договор.png", created_at=long_ago, confirmed_at=long_ago)
     make_row(user, status="rejected", size_bytes=512)
     ObjectDeletion.objects.create(
         key="a", created_at=yesterday, attempts=1, last_error="Could not connect"

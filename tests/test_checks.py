@@ -108,6 +108,15 @@ def test_background_work_that_would_run_in_requests(settings):
     assert "inside requests" in warning.msg
 
 
+@pytest.mark.parametrize("name", ["default", "other"])
+def test_a_backend_of_tasks_that_there_is_not(settings, name):
+    settings.TASKS = {name: {"BACKEND": "chat.tasks.NoBackend"}}
+
+    (error,) = check_tasks(None)
+
+    assert error.id == "attachments.E008"
+
+
 def test_a_secret_of_the_wrong_kind_is_not_told(settings):
     (error,) = check(settings, SIGNER_SECRET_KEY=12345678)
 

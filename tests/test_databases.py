@@ -58,6 +58,8 @@ def test_nothing_stays_with_a_connection_of_pgbouncer():
         ),
         ("options=-c%20statement_timeout%3D3s", {"options": "-c statement_timeout=3s"}),
         ("pool=false", {"pool": None}),
+        ("pool=off", {"pool": None}),
+        ("pool_max_lifetime=600", {"pool": {**POOL, "max_lifetime": 600}}),
         ("conn_max_age=60", {"pool": None}),
         ("pool_max_size=20&pool_timeout=1", {"pool": {**POOL, "max_size": 20, "timeout": 1}}),
     ],

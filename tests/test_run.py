@@ -203,11 +203,11 @@ def test_a_taken_port(tree, name):
         port = taken.getsockname()[1]
         (other,) = find_free_ports(1)
         others = {"PORT": other, "S3_PORT": other + 1}
-        run = Run(tree, BIND="127.0.0.1:80", **{**others, name: port})
+        run = Run(tree, BIND="127.0.0.2:80", **{**others, name: port})
         code, output = run.wait_until_over()
 
     assert code == 1
-    hint = re.search(r"Port (\d+) is taken. Choose another: make run BIND=127.0.0.1 (.+)\n", output)
+    hint = re.search(r"Port (\d+) is taken. Choose another: make run BIND=127.0.0.2 (.+)\n", output)
     asked = dict(pair.split("=") for pair in hint[2].split())
     assert int(hint[1]) == port != int(asked.pop(name))
     assert asked == {key: str(value) for key, value in others.items() if key != name}
@@ -223,6 +223,7 @@ def test_a_taken_port(tree, name):
         ({"PORT": "9000"}, "PORT and S3_PORT are both 9000: choose two.\n"),
         ({"BIND": "unix:/run/nodus"}, "BIND is a host, or host:port, not 'unix:/run/nodus'.\n"),
         ({"BIND": "0.0.0.0:99999"}, "PORT is a number from 1 to 65535, not '99999'.\n"),
+        ({"BIND": "203.0.113.9"}, "BIND names no address of this machine: 203.0.113.9\n"),
     ],
 )
 def test_a_wrong_port(tree, variables, message):
@@ -272,6 +273,21 @@ def test_where_it_listens(monkeypatch, bind, host, port):
 
     assert (addresses.host, addresses.port) == (host, port)
     assert addresses.is_local is (host == "localhost")
+
+
+@pytest.mark.parametrize(
+    ("bind", "hint"),
+    [("", "S3_PORT=9001"), ("127.0.0.2:8080", "BIND=127.0.0.2 PORT=8080 S3_PORT=9001")],
+)
+def test_the_hint_keeps_the_port_of_bind(monkeypatch, bind, hint):
+    monkeypatch.setattr("nodus.dev.addresses.check_port", lambda port: None)
+    for name in ("PORT", "S3_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BIND", bind)
+
+    text = read_addresses().describe_taken("S3_PORT")
+
+    assert text == f"Port 9000 is taken. Choose another: make run {hint}"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from attachments import services
 from attachments.models import Attachment
-from attachments.services import protection, purge
+from attachments.services import batches, protection
 from tests import commands
 from tests.stores import list_keys
 
@@ -160,8 +160,8 @@ def test_a_purge_finds_by_trying_what_it_cannot_see_beforehand(
 def test_a_purge_ends_if_there_are_too_many_of_these(
     user, attachment_of, restricted_behind, monkeypatch
 ):
-    monkeypatch.setattr(purge, "MAX_PASSED", 0)
-    monkeypatch.setattr(purge, "WORKERS", 1)
+    monkeypatch.setattr(batches, "MAX_PASSED", 0)
+    monkeypatch.setattr(batches, "WORKERS", 1)
     for _ in range(3):
         restricted_behind(attachment_of(user))
     age()

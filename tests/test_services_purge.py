@@ -15,7 +15,7 @@ from attachments import services, storage
 from attachments.conf import conf
 from attachments.errors import NotFound, StorageUnavailable
 from attachments.models import Attachment, IdempotencyKey, ObjectDeletion
-from attachments.services import purge
+from attachments.services import batches, purge
 from attachments.services.deletions import note_deletions
 from attachments.tasks import purge_orphans
 from tests.commands import IMMEDIATE
@@ -258,7 +258,7 @@ def test_a_thousand_orphans_take_few_calls_to_the_store(user, store_calls, bucke
     assert first == "HeadBucket"
     assert lists == ["ListMultipartUploads", *["ListObjectsV2"] * 4]
     assert set(deletes) == {"DeleteObjects"}
-    assert len(deletes) <= purge.WORKERS  # they may share the notes of one batch
+    assert len(deletes) <= batches.WORKERS  # they may share the notes of one batch
 
 
 # Objects that came late

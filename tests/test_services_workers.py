@@ -1,17 +1,20 @@
 """Whether a worker lives, and a worker that outlives its database."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
+from django_tasks_db.management.commands.db_worker import Worker
 
 from attachments import services, tasks
 from attachments.models import WorkerSign
@@ -19,6 +22,7 @@ from tests.commands import IMMEDIATE
 from tests.databases import get_database_url
 
 pytestmark = pytest.mark.django_db
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
 def grow_older(**ages):
@@ -30,13 +34,23 @@ def test_nothing_was_asked():
     assert services.find_silence() is None
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_task_that_nobody_begins():
     tasks.refresh_usage.enqueue()
     assert services.find_silence() is None
 
     grow_older(asked_at=timedelta(seconds=11))
+    tasks.refresh_usage.enqueue()  # others who ask do not begin to wait anew
 
     assert services.find_silence().seen_at is None
+
+
+def test_nobody_waits_for_whoever_asks_in_a_transaction(django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.refresh_usage.enqueue()
+        assert not WorkerSign.objects.exists()
+
+    assert WorkerSign.objects.get().asked_at
 
 
 @pytest.mark.django_db(transaction=True)
@@ -50,19 +64,21 @@ def test_a_task_that_a_worker_begins():
     assert WorkerSign.objects.get().expected_by is None
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_task_for_later_asks_nobody_now():
     tasks.refresh_usage.using(run_after=timezone.now() + timedelta(hours=1)).enqueue()
 
     assert not WorkerSign.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_without_workers_nobody_is_missed(settings):
     settings.TASKS = {"default": {"BACKEND": IMMEDIATE}}
 
-    tasks.refresh_usage.enqueue()
-    grow_older(asked_at=timedelta(minutes=2), seen_at=timedelta(minutes=1))
+    with transaction.atomic():
+        tasks.refresh_usage.enqueue()
 
-    assert services.find_silence() is None
+    assert WorkerSign.objects.get().asked_at is None
 
 
 def test_a_worker_that_does_not_keep_its_promise():
@@ -72,6 +88,22 @@ def test_a_worker_that_does_not_keep_its_promise():
     grow_older(expected_by=timedelta(seconds=1))
 
     assert services.find_silence() == WorkerSign.objects.get()
+
+
+def test_a_worker_that_was_told_to_stop_does_not_wait_for_its_database(monkeypatch):
+    def run(worker):
+        worker.running_task = True
+        signal.raise_signal(signal.SIGTERM)
+        raise OperationalError
+
+    before = {number: signal.getsignal(number) for number in STOPS}
+    monkeypatch.setattr(Worker, "run", run)
+    monkeypatch.setattr("nodus.management.commands.db_worker._leaving_signs", nullcontext)
+    try:
+        call_command("db_worker", verbosity=0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.postgres

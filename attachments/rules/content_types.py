@@ -18,6 +18,9 @@ MAX_LOOKS = 4
 # What any signature needs of the bytes that decide.
 ENOUGH_BYTES = 4096
 
+# In many of puremagic's rows the escapes are letters: these match no file.
+_BROKEN_SIGNATURE = re.compile(rb"\\[0-7nx]")
+
 _ALIASES = {alias: name for name, file_type in TYPES.items() for alias in file_type.aliases}
 # https://www.iana.org/assignments/media-type-structured-suffix
 _SUFFIXES = {
@@ -30,8 +33,8 @@ _SUFFIXES = {
 def choose_content_type(value: str, allowed: Collection[str]) -> str | None:
     """The one of ``allowed`` that a client means by ``value``; None if it means no such one.
 
-    Clients add parameters, write capitals and use other names. Of two names of one type, the one in
-    ``allowed`` is the right one.
+    Clients add parameters, write capitals and use other names. A name that is in ``allowed`` stays;
+    any other name of the same type becomes the one that the table has.
     """
     name = value.partition(";")[0].strip().lower()
     names = {item.lower() for item in allowed}
@@ -98,7 +101,9 @@ def _derive_type(content_type: str) -> FileType | None:
 def _ask_puremagic(content_type: str) -> FileType | None:
     """A type that is not in the table, if puremagic has a signature for it."""
     parts = [row for rows in multi_part_dict.values() for row in rows]
-    rows = [*magic_header_array, *parts]
+    rows = [
+        row for row in (*magic_header_array, *parts) if not _BROKEN_SIGNATURE.search(row.byte_match)
+    ]
     own = sorted({row.extension for row in rows if row.mime_type.lower() == content_type})
     if not own:
         return None

@@ -58,6 +58,12 @@ TYPES: dict[str, FileType] = {
         aliases=("image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp"),
         is_inline=True,
     ),
+    "image/vnd.microsoft.icon": FileType(
+        matches=images.is_icon,
+        extensions=(".ico",),
+        aliases=("image/x-icon", "image/ico"),
+        is_inline=True,
+    ),
     "image/avif": FileType(
         matches=iso_media.is_avif,
         extensions=(".avif", ".avifs"),
@@ -211,6 +217,10 @@ TYPES: dict[str, FileType] = {
         matches=documents.is_zip_of(b"application/vnd.oasis.opendocument.presentation"),
         extensions=(".odp",),
     ),
+    "application/vnd.oasis.opendocument.graphics": FileType(
+        matches=documents.is_zip_of(b"application/vnd.oasis.opendocument.graphics"),
+        extensions=(".odg",),
+    ),
     "application/epub+zip": FileType(
         matches=documents.is_zip_of(b"application/epub+zip"), extensions=(".epub",)
     ),
@@ -227,20 +237,8 @@ TYPES: dict[str, FileType] = {
     "text/plain": FileType(
         matches=texts.is_plain_text,
         extensions=(
-            *(
-                ".txt",
-                ".text",
-                ".log",
-                ".md",
-                ".csv",
-                ".tsv",
-                ".ini",
-                ".conf",
-                ".cfg",
-                ".yaml",
-                ".yml",
-            ),
-            *(".toml", ".sql", ".srt", ".tex", ".rst", ".diff", ".patch"),
+            *(".txt", ".text", ".log", ".md", ".csv", ".tsv", ".ini", ".conf", ".cfg"),
+            *(".yaml", ".yml", ".toml", ".sql", ".srt", ".tex", ".rst", ".diff", ".patch"),
         ),
     ),
     "text/csv": FileType(

@@ -8,11 +8,10 @@ rest.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from itertools import chain, islice, repeat, takewhile
+from itertools import chain, islice
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
@@ -20,18 +19,13 @@ from attachments import storage
 from attachments.conf import conf
 from attachments.models import Attachment, AttachmentQuerySet, IdempotencyKey, ObjectDeletion
 from attachments.rules.keys import PROBE_MARK
-from attachments.services.deletions import OwnNotes, carry_out_deletions, log_refusals
+from attachments.services.batches import delete_in_batches
+from attachments.services.deletions import carry_out_deletions, log_refusals
 from attachments.services.process import count_waiting, process_waiting
-from attachments.services.protection import (
-    delete_unprotected,
-    exclude_protected,
-    only_protected,
-)
-from attachments.storage.threads import run_in_order
+from attachments.services.protection import exclude_protected, only_protected
 
 BATCH_SIZE = 1000
 MAX_BATCH_SIZE = 10_000  # PostgreSQL takes 65535 parameters in a statement
-WORKERS = 3
 # A client that lost our answer may still confirm for a day, and an Idempotency-Key is kept as long.
 STALE_GRACE = timedelta(days=1)
 # A POST that began in the last second of its form may take long to arrive.
@@ -42,8 +36,6 @@ _SWEPT = (
     "pending/",
     *(f"{prefix}/{PROBE_MARK}" for prefix in ("quarantine", "attachments", "thumbnails")),
 )
-# So many rows that were found to be protected only when they were tried are kept in mind.
-MAX_PASSED = 10_000
 
 
 @dataclass(kw_only=True)
@@ -126,7 +118,7 @@ def purge_attachments(
     for kind, rows in _find_purgeable(older_than).items():
         budget = None if limit is None else limit - report.row_count
         report.protected += only_protected(rows).count()
-        for batch in _delete_in_batches(rows, batch_size=batch_size, limit=budget):
+        for batch in delete_in_batches(rows, batch_size=batch_size, limit=budget):
             report.add(kind, count=batch.deleted, size_bytes=batch.size_bytes)
             report.protected += batch.protected
             on_progress(batch.deleted)
@@ -163,85 +155,6 @@ def _find_purgeable(older_than: timedelta | None) -> dict[str, AttachmentQuerySe
         "stale": rows.stale(expired_before=now - STALE_GRACE).order_by("expires_at"),
         "refused": rows.refused(created_before=kept_from).order_by("created_at"),
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """What became of the rows that one transaction took."""
-
-    taken: int
-    deleted: int
-    size_bytes: int
-    """Of the files of the deleted rows."""
-    protected: int
-
-
-def _delete_in_batches(
-    rows: AttachmentQuerySet, *, batch_size: int, limit: int | None
-) -> Iterator[_Batch]:
-    """Delete ``rows`` in batches.
-
-    A batch waits for the database, then for the store, so several at once keep both busy. After an
-    empty batch no other begins.
-    """
-    is_over = False
-    counts = takewhile(lambda _count: not is_over, _split(limit, batch_size))
-    passed: set[UUID] = set()
-    delete = partial(_delete_batch, exclude_protected(rows), passed)
-    for batch in _run_batches(delete, counts):
-        if batch.taken:
-            yield batch
-        is_over = not batch.taken or len(passed) > MAX_PASSED
-
-
-def _run_batches(delete: Callable[[int], _Batch], counts: Iterator[int]) -> Iterator[_Batch]:
-    """In threads, whose connections do not see what a host's ``TestCase`` has not committed."""
-    if connection.in_atomic_block:
-        return map(delete, counts)
-
-    def delete_and_disconnect(count: int) -> _Batch:
-        try:
-            return delete(count)
-        finally:
-            connection.close()  # this thread's own
-
-    workers = WORKERS if connection.features.has_select_for_update_skip_locked else 1
-    return run_in_order(delete_and_disconnect, counts, threads=workers, ahead=1)
-
-
-def _split(limit: int | None, batch_size: int) -> Iterator[int]:
-    """The sizes of batches that add up to ``limit``; without a limit, batches for ever."""
-    if limit is None:
-        yield from repeat(batch_size)
-    else:
-        yield from (min(batch_size, limit - start) for start in range(0, limit, batch_size))
-
-
-def _delete_batch(rows: AttachmentQuerySet, passed: set[UUID], count: int) -> _Batch:
-    """Delete up to ``count`` rows that no other transaction has locked, then their objects.
-
-    Those that turn out to be protected are added to ``passed``, and are not taken again.
-    """
-    is_in_test = connection.in_atomic_block  # its commit never comes
-    with transaction.atomic():
-        if not is_in_test:
-            transaction.on_commit(OwnNotes(are_left=True))
-        free = rows.exclude(pk__in=[*passed]) if passed else rows
-        sizes = dict(
-            free.select_for_update(skip_locked=True).values_list("pk", "size_bytes")[:count]
-        )
-        protected, deleted = delete_unprotected(list(sizes))
-        # While the rows are locked, so that no other batch takes them. One that looked before
-        # may take them after, and has nothing new to tell.
-        found_before = protected & passed
-        passed |= protected
-    carry_out_deletions()  # no notes are left, unless the store failed after the commit
-    return _Batch(
-        taken=len(sizes),
-        deleted=deleted,
-        size_bytes=sum(size or 0 for pk, size in sizes.items() if pk not in protected),
-        protected=len(protected - found_before),
-    )
 
 
 def _abort_forgotten_copies() -> None:

@@ -12,6 +12,8 @@ from nodus.dev.embedded import PortTaken, check_port
 
 DEFAULT_S3_PORT = 9000
 MAX_PORT = 65535
+DEFAULT_HOST = "127.0.0.1"
+_DEFAULTS = {"BIND": DEFAULT_HOST, "PORT": DEFAULT_PORT, "S3_PORT": DEFAULT_S3_PORT}
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]"}
 ANY_HOSTS = {"0.0.0.0", "[::]"}  # noqa: S104 (named, not bound)
 _BIND = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\[\]]*)(?::(?P<port>\d*))?")
@@ -45,15 +47,22 @@ class Addresses:
     def s3_url(self) -> str:
         return f"http://{self.host}:{self.s3_port}"
 
+    def check_host(self) -> None:
+        """End the program if BIND names no address of this machine."""
+        host = self.bind_host.strip("[]")
+        try:
+            family = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][0]
+            with socket.socket(family) as probe:
+                probe.bind((host, 0))
+        except OSError:
+            sys.exit(f"BIND names no address of this machine: {self.bind_host}")
+
     def describe_taken(self, name: str) -> str:
         """Say that the port ``name`` is taken, with a command that keeps what was asked for."""
         ports = {"PORT": self.port, "S3_PORT": self.s3_port}
         taken, others = ports[name], set(ports.values())
-        given = {key: value for key in ("BIND", *ports) if (value := os.environ.get(key))}
-        given[name] = str(_find_free_port(taken, others))
-        if given.get("BIND"):
-            given["BIND"] = self.bind_host  # its port would be the old one
-        hint = " ".join(f"{key}={value}" for key, value in given.items())
+        values = {"BIND": self.bind_host, **ports, name: _find_free_port(taken, others)}
+        hint = " ".join(f"{key}={values[key]}" for key in values if values[key] != _DEFAULTS[key])
         return f"Port {taken} is taken. Choose another: make run {hint}"
 
 
@@ -63,7 +72,7 @@ def read_addresses() -> Addresses:
     if not match:
         sys.exit(f"BIND is a host, or host:port, not {os.environ['BIND']!r}.")
     addresses = Addresses(
-        bind_host=match["host"] or "127.0.0.1",
+        bind_host=match["host"] or DEFAULT_HOST,
         port=_read_port("PORT", match["port"] or str(DEFAULT_PORT)),
         s3_port=_read_port("S3_PORT", str(DEFAULT_S3_PORT)),
     )

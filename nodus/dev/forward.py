@@ -15,6 +15,7 @@ class Forwarder(ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self, *, host: str, port: int) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Connection)
         Thread(target=self.serve_forever, name="forwarder", daemon=True).start()
 

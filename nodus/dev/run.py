@@ -54,6 +54,7 @@ def main() -> int:
         sys.exit("It is already running here: stop the other `make run` first.")
     stop_leftovers(SERVER_NAME)
     stop_leftovers(WORKER_NAME)
+    addresses.check_host()
     try:
         check_port(addresses.port)
     except PortTaken:
@@ -95,6 +96,7 @@ def _name_addresses(addresses: Addresses) -> None:
     others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     os.environ["no_proxy"] = ",".join(filter(None, [others, *local, addresses.host]))
     os.environ["BIND"] = f"{addresses.bind_host}:{addresses.port}"
+    os.environ["PORT"] = str(addresses.port)  # the settings allow the site's own origin by it
     if not addresses.is_local:
         os.environ.setdefault("DJANGO_ALLOWED_HOSTS", ",".join([*local, "[::1]", addresses.host]))
         if "S3_ENDPOINT_URL" not in os.environ:
@@ -117,7 +119,10 @@ def _start_services(stack: ExitStack, addresses: Addresses) -> None:
         sys.exit(str(error))
     stack.enter_context(services)
     if "S3_ENDPOINT_URL" in variables and not addresses.is_local:
-        forwarder = Forwarder(host=addresses.host.strip("[]"), port=addresses.s3_port)
+        try:
+            forwarder = Forwarder(host=addresses.host.strip("[]"), port=addresses.s3_port)
+        except OSError:
+            sys.exit(addresses.describe_taken("S3_PORT"))
         stack.callback(forwarder.stop)
     os.environ.update(variables)
     names = DATA_DIR / "embedded.env"

@@ -14,7 +14,8 @@ _COMPOUND_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _DIRECTORY_BYTES = 4096
 
 _ZIP_ENTRY = re.compile(rb"PK\x03\x04.{22}(.{2}).{2}", re.DOTALL)
-_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06" + b"\0" * 16, b"PK\x07\x08PK\x03\x04")
+# An empty archive, and one of several parts.
+_OTHER_ZIP_STARTS = (b"PK\x05\x06" + b"\0" * 16, b"PK\x07\x08PK\x03\x04")
 _PACKAGE_PARTS = (b"[Content_Types].xml", b"_rels/", b"docProps/")
 
 
@@ -67,7 +68,7 @@ def _is_directory(data: bytes) -> bool:
 
 
 def is_zip(head: bytes) -> bool:
-    return head.startswith(_ZIP_STARTS)
+    return bool(_ZIP_ENTRY.match(head)) or head.startswith(_OTHER_ZIP_STARTS)
 
 
 def is_office_package(folder: bytes) -> Callable[[bytes], bool]:

@@ -39,6 +39,12 @@ def is_webp(head: bytes) -> bool:
     return head.startswith(b"RIFF") and bool(re.match(rb"WEBPVP8[ LX].{4}", head[8:], re.DOTALL))
 
 
+def is_icon(head: bytes) -> bool:
+    """Type 1, some pictures, and a reserved byte of the first one's entry."""
+    is_one = head.startswith(b"\0\0\1\0") and head[4:6] != b"\0\0"
+    return is_one and len(head) > 22 and head[9] == 0
+
+
 def is_bmp(head: bytes) -> bool:
     """Two letters say little: a text may begin with "BM"."""
     header_size = int.from_bytes(head[14:18], "little")

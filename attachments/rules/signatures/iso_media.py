@@ -6,17 +6,19 @@ compatible ones say what the file is.
 
 import re
 
+from attachments.rules.signatures.openings import opens_as_another
+
 _MP4 = re.compile(
     rb"iso[m2-9a-c]|mp4[12]|mp71|avc1|[mM]4[vV][ HP]|dash|ms[dn][hv]|MSNV|XAVC|mmp4|cmf[2c]"
 )
 _M4A = re.compile(rb"M4[ABP] |F4[AB] ")
 _HEIC = re.compile(rb"he[iv][cxms]")
 _AVIF = re.compile(rb"avi[fs]")
-_HEIF = re.compile(rb"m[is]f1|he[iv][cxms]")
+_HEIF = re.compile(rb"m[is]f[12]|he[iv][cxms]")
 _3GPP = re.compile(rb"3g[pregs]")
 _3GPP2 = re.compile(rb"3g2")
 # Types that name MP4 brands as compatible ones and are no MP4; crx is Canon's raw image.
-_OTHERS = re.compile(rb"qt  |crx |jp[2mxh] |mjp2|M4[ABP] |F4[AB] |m[is]f1|he[iv][cxms]|avi[fs]")
+_OTHERS = re.compile(rb"qt  |crx |jp[2mxh] |mjp2|M4[ABP] |F4[AB] |m[is]f[12]|he[iv][cxms]|avi[fs]")
 _BOX = re.compile(rb"[a-zA-Z0-9 ]{4}")
 # The boxes that QuickTime files without brands begin with: the QuickTime File Format, atoms.
 _OLD_QUICKTIME = re.compile(rb"moov|mdat|wide|pnot|free|skip")
@@ -38,9 +40,11 @@ def is_mp4_audio(head: bytes) -> bool:
 def is_quicktime(head: bytes) -> bool:
     if brands := _read_brands(head):
         return b"qt  " in brands
+    if len(head) <= 16 or opens_as_another(head):  # "<!--free" is HTML
+        return False
     size = int.from_bytes(head[:4], "big")
     is_sound = size in (0, 1) or size >= 8  # to the end, a longer length that follows, or this one
-    return len(head) > 16 and is_sound and bool(_OLD_QUICKTIME.match(head[4:8]))
+    return is_sound and bool(_OLD_QUICKTIME.match(head[4:8]))
 
 
 def is_3gpp(head: bytes) -> bool:

@@ -10,7 +10,8 @@ _MAGICS = (
     rb"\xca\xfe\xba\xbe|[\xcf\xce]\xfa\xed\xfe",  # Java, Mach-O
     rb"PK[\x03\x05\x07]|\x1f\x8b\x08|Rar!|7z\xbc\xaf",
     rb"\xd0\xcf\x11\xe0",
-    rb"GIF8|\x89PNG|\xff\xd8\xff|RIFF|OggS|fLaC|\x1a\x45\xdf\xa3|.{4}ftyp|%PDF-",
+    # The first zeros of an MP4's size may have been skipped.
+    rb"GIF8|\x89PNG|\xff\xd8\xff|RIFF|OggS|fLaC|\x1a\x45\xdf\xa3|.{1,4}ftyp|%PDF-",
 )
 _OPENING = re.compile(b"|".join(_MAGICS), re.DOTALL)
 

@@ -16,10 +16,18 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-_PROLOG = r"(?:\s++|<\?xml.*?\?>|<!--.*?-->)*+"
+# UTF-16 without a mark: a space or the end of a line tells which. In 8 bits no text has a NUL.
+_UNMARKED = {
+    "utf-16-le": re.compile(rb"(?:..)*?[ \n]\0", re.DOTALL),
+    "utf-16-be": re.compile(rb"(?:..)*?\0[ \n]", re.DOTALL),
+}
+_PROLOG = r"(?:[\s\ufeff]++|<\?xml.*?\?>|<!--.*?-->)*+"
 _OTHER_LANGUAGE = re.compile(
     _PROLOG
-    + r"(?:<(?:!doctype\s+(?:html|svg)|html|head|body|script|iframe|svg|\?php)\b|<\?=|%PDF-)",
+    # Markdown may begin with an element, too, but not with one of these.
+    + r"(?:<(?:!doctype\s+(?:html|svg)|(?:\w+:)?(?:html|head|body|script|svg)"
+    r"|title|meta|link|base|iframe|object|embed|frameset)\b"
+    r"|<[a-z][^<>]*[\s/]on\w+\s*=|<\?(?!xml\b)|<%|%PDF-)",
     re.IGNORECASE | re.DOTALL,
 )
 _TAG = re.compile(r"<[!?a-zA-Z]")
@@ -74,8 +82,12 @@ def is_json(head: bytes) -> bool:
     return True
 
 
-def _decode(head: bytes, *, encoding: str = "latin-1") -> str | None:
-    """The text, by its byte order mark or in ``encoding``; None if this is no text."""
+def _decode(head: bytes, *, encoding: str | None = None) -> str | None:
+    """The text, by its byte order mark or in ``encoding``; None if this is no text.
+
+    Without both it is UTF-16, or of 8 bits, of which only ASCII is read as it is meant.
+    """
+    encoding = encoding or _guess_encoding(head)
     for mark, marked_encoding in _BOMS.items():
         if head.startswith(mark):
             head, encoding = head[len(mark) :], marked_encoding
@@ -86,3 +98,8 @@ def _decode(head: bytes, *, encoding: str = "latin-1") -> str | None:
     except UnicodeDecodeError:
         return None
     return text if text and not _BINARY.search(text) else None
+
+
+def _guess_encoding(head: bytes) -> str:
+    found = (name for name, pattern in _UNMARKED.items() if pattern.match(head))
+    return next(found, "latin-1")

@@ -1,6 +1,7 @@
 """django-tasks-db's worker, for a database that restarts and an admin that looks for workers."""
 
 import logging
+import signal
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -37,13 +38,21 @@ class Command(db_worker.Command):
                 time.sleep(RETRY_SECONDS)
 
     def _work(self, **options: Any) -> bool:
-        """Work until there is nothing left to do; give False if the database went away."""
+        """Work until told to stop; give False if the database went away before."""
         try:
             super().handle(batch=False, **options)
         except (InterfaceError, OperationalError) as error:
+            if _is_told_to_stop():
+                return True
             logger.warning("The worker waits for the database: %s", error)
             return False
         return True
+
+
+def _is_told_to_stop() -> bool:
+    """Whether a signal came while the worker was busy: it would have stopped after its task."""
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return isinstance(worker, db_worker.Worker) and not worker.running
 
 
 @contextmanager
