@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
         "application/pdf",
     ),
     "CDN_URL": "",
+    "CLAMAV_URL": "",
     "CORS_ALLOWED_ORIGINS": (),
     "DOWNLOAD_EXPIRES_SECONDS": 600,
     "MAX_ATTACHMENTS_PER_MESSAGE": 100,
@@ -35,8 +36,10 @@ DEFAULTS: dict[str, Any] = {
     "READER_ACCESS_KEY": "",
     "READER_SECRET_KEY": "",
     "RETENTION_DAYS": None,
+    "SCANNER": "attachments.scanning.clamd.ClamdScanner",
     "SIGNER_ACCESS_KEY": "",
     "SIGNER_SECRET_KEY": "",
+    "UNSCANNABLE": "reject",
     "UPLOAD_EXPIRES_SECONDS": 600,
 }
 
@@ -68,6 +71,11 @@ class AttachmentsSettings:
     def cdn_url(self) -> str:
         """Base URL of the CDN, without a trailing slash; empty if there is none."""
         return str(self["CDN_URL"] or "").rstrip("/")
+
+    @property
+    def clamav_url(self) -> str:
+        """Where clamd listens: ``unix:///path`` or ``tcp://host:port``; empty if there is none."""
+        return str(self["CLAMAV_URL"] or "")
 
     @property
     def cors_allowed_origins(self) -> tuple[str, ...]:
@@ -120,9 +128,20 @@ class AttachmentsSettings:
         return None if days is None else timedelta(days=days)
 
     @property
+    def scanner(self) -> str:
+        """Dotted path of the scanner's class; empty if files are not scanned."""
+        path = str(self["SCANNER"] or "")
+        return path if self.clamav_url or path != DEFAULTS["SCANNER"] else ""
+
+    @property
     def signer_key(self) -> tuple[str, str] | None:
         """Access key and secret that sign upload forms; None: those of the storage."""
         return self._get_key("SIGNER")
+
+    @property
+    def publishes_unscannable(self) -> bool:
+        """Whether to serve what the scanner could not take; otherwise it is rejected."""
+        return bool(self["UNSCANNABLE"] == "publish")
 
     @property
     def upload_expires_in(self) -> timedelta:

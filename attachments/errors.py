@@ -194,6 +194,18 @@ class ChecksumMismatch(RejectedUpload):
     message = _("The SHA-256 of the file is not the declared one.")
 
 
+class Infected(RejectedUpload):
+    code = "infected"
+    message = _("The virus scanner found %(signature)s in the file.")
+
+
+class Unscannable(RejectedUpload):
+    """The scanner could not look into all of it: too large, too deep, encrypted."""
+
+    code = "unscannable"
+    message = _("The virus scanner cannot take the file: %(reason)s.")
+
+
 class ObjectMissing(RejectedUpload):
     """It was ready once; ``reconcile_storage --mark-missing`` did not find its object."""
 
@@ -228,6 +240,13 @@ class StorageRefused(StorageUnavailable):
         return str(self.params["reason"])
 
 
+class ScannerUnavailable(Unavailable):
+    """There is no verdict. The file waits, and is scanned later."""
+
+    code = "scanner_unavailable"
+    message = _("The virus scanner is not available: %(reason)s.")
+
+
 class UnknownRejection(RejectedUpload):
     """A row keeps a code that this release does not know: a newer one wrote it."""
 
@@ -235,7 +254,15 @@ class UnknownRejection(RejectedUpload):
 
 
 _REJECTIONS: dict[str, type[RejectedUpload]] = {
-    error.code: error for error in (ContentMismatch, SizeMismatch, ChecksumMismatch, ObjectMissing)
+    error.code: error
+    for error in (
+        ContentMismatch,
+        SizeMismatch,
+        ChecksumMismatch,
+        Infected,
+        Unscannable,
+        ObjectMissing,
+    )
 }
 
 

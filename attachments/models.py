@@ -18,7 +18,8 @@ from attachments.policy import User, get_access_policy
 from attachments.row_sql import PlainSqlModel
 from attachments.rules.content_types import get_extensions, is_inline
 from attachments.rules.filenames import make_disposition, make_safe_name, make_served_name
-from attachments.rules.keys import hide_nonce
+from attachments.rules.keys import QUARANTINE, hide_nonce
+from attachments.scanning import Outcome
 from attachments.storage import ServedHeaders, get_attachments_storage
 
 
@@ -74,15 +75,23 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 
     def stale(self, *, expired_before: datetime) -> "AttachmentQuerySet":
         """Never confirmed, although the time to do so is over."""
-        return self.unconfirmed().filter(expires_at__lt=expired_before, in_background=False)
+        return self.unconfirmed().filter(expires_at__lt=expired_before, waiting_since=None)
 
     def unleased(self) -> "AttachmentQuerySet":
         """Without what an attempt to publish owns at this moment."""
         return self.filter(Q(lease_expires_at=None) | Q(lease_expires_at__lte=Now()))
 
-    def waiting(self) -> "AttachmentQuerySet":
-        """Confirmed, and left to a worker: nobody works on it at this moment."""
-        return self.unleased().filter(in_background=True)
+    def in_background(self) -> "AttachmentQuerySet":
+        """Confirmed, and left to a worker."""
+        return self.filter(waiting_since__isnull=False)
+
+    def waiting(self, status: str) -> "AttachmentQuerySet":
+        """Left to a worker in this status; nobody works on it, and it is not put off."""
+        return self.unleased().in_background().filter(status=status)
+
+    def put_off(self) -> "AttachmentQuerySet":
+        """Left to a worker, tried in vain, and not yet to be tried again."""
+        return self.in_background().filter(copy_key="", lease_expires_at__gt=Now())
 
     def without_checksum(self) -> "AttachmentQuerySet":
         """Ready, but the store did not tell the SHA-256: a worker reads it."""
@@ -147,15 +156,34 @@ class Attachment(PlainSqlModel):
         blank=True,
         help_text=_("Until when one attempt to publish owns the row."),
     )
-    in_background = models.BooleanField(
-        _("in the background"),
-        default=False,
-        db_default=False,
-        help_text=_("It is confirmed, and a worker verifies it."),
+    waiting_since = models.DateTimeField(
+        _("waiting since"),
+        null=True,
+        blank=True,
+        help_text=_("It is confirmed, and a worker does the rest."),
+    )
+    tries = models.PositiveSmallIntegerField(
+        _("tries"), default=0, db_default=0, help_text=_("How often a worker tried in vain.")
+    )
+    copy_key = models.CharField(
+        _("key of the copy"),
+        max_length=512,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("What an attempt makes of the object at the storage key."),
     )
     copy_upload_id = models.TextField(
         _("multipart upload of the copy"), blank=True, default="", db_default=""
     )
+    scan_outcome = models.CharField(
+        _("scan"), max_length=20, choices=Outcome.choices, blank=True, default="", db_default=""
+    )
+    scanner = models.CharField(_("scanner"), max_length=100, blank=True, default="", db_default="")
+    signatures_version = models.PositiveBigIntegerField(
+        _("version of the signatures"), null=True, blank=True
+    )
+    scanned_at = models.DateTimeField(_("scanned at"), null=True, blank=True)
 
     objects = AttachmentQuerySet.as_manager()
 
@@ -172,6 +200,11 @@ class Attachment(PlainSqlModel):
             models.CheckConstraint(
                 condition=~Q(status="verifying") | Q(lease_expires_at__isnull=False),
                 name="attachments_verifying_has_lease",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="scanning")
+                | Q(lease_expires_at__isnull=False, waiting_since__isnull=False),
+                name="attachments_scanning_waits",
             ),
         ]
         indexes = [
@@ -205,7 +238,7 @@ class Attachment(PlainSqlModel):
             ),
             models.Index(
                 fields=["id"],
-                condition=Q(in_background=True),
+                condition=Q(waiting_since__isnull=False),
                 name="attachments_waiting",
             ),
             models.Index(
@@ -229,9 +262,18 @@ class Attachment(PlainSqlModel):
         return f"pending/{self.pk}"
 
     def make_key(self) -> str:
-        """Where a frozen copy goes: under 128 random bits, another key at each call."""
+        """Where a copy to serve goes: under 128 random bits, another key at each call."""
         safe_name = make_safe_name(self.filename, extensions=get_extensions(self.content_type))
         return f"attachments/{self.pk}/{secrets.token_hex(16)}/{safe_name}"
+
+    def make_quarantine_key(self) -> str:
+        """Where a copy waits for the scanner: another key at each call, too."""
+        return f"{QUARANTINE}{self.pk}/{secrets.token_hex(16)}"
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether the object that the row stands for now waits for the scanner."""
+        return self.key.startswith(QUARANTINE)
 
     @property
     def served_name(self) -> str:
@@ -261,8 +303,18 @@ class Attachment(PlainSqlModel):
         return (self.size_bytes or 1), (self.size_bytes or conf.max_size_bytes)
 
     @property
+    def in_background(self) -> bool:
+        """Whether it is confirmed, and left to a worker."""
+        return self.waiting_since is not None
+
+    @property
+    def has_work_left(self) -> bool:
+        """Whether a worker has to do something for it: a step of ``services.process``."""
+        return self.in_background or (self.is_ready and not self.checksum_sha256)
+
+    @property
     def is_leased(self) -> bool:
-        """Whether somebody works on it at this moment."""
+        """Whether somebody works on it at this moment, or it is put off."""
         return self.lease_expires_at is not None and self.lease_expires_at > timezone.now()
 
     @property

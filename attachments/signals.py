@@ -1,6 +1,8 @@
 """What happens after a deletion or a confirm: objects are deleted, and workers are told of work.
 
-What workers are asked, and that they begin it, tells whether one lives.
+What workers are asked, and that they begin it, tells whether one lives. The signals that hosts
+listen to come from ``attachments.events``: ``attachment_ready``, ``attachment_refused``,
+``attachment_deleted``.
 """
 
 from typing import Any
@@ -11,8 +13,9 @@ from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
 from attachments import events, tasks
+from attachments.events import attachment_deleted, attachment_ready, attachment_refused
 from attachments.models import Attachment
-from attachments.services import OwnNotes, note_question, note_sign
+from attachments.services import OwnNotes, note_question, note_sign, tell_deleted
 from attachments.task_framework import (
     TaskResult,
     task_enqueued,
@@ -20,11 +23,14 @@ from attachments.task_framework import (
     works_in_requests,
 )
 
+__all__ = ["attachment_deleted", "attachment_ready", "attachment_refused"]
+
 
 @receiver(post_delete, sender=Attachment)
 def delete_objects_after_commit(instance: Attachment, using: str, **kwargs: Any) -> None:
     """Delete the objects of the rows of this transaction once, after its commit."""
-    keys = [instance.key, instance.pending_key]
+    tell_deleted(instance, using=using)
+    keys = [instance.key, instance.pending_key, *filter(None, [instance.copy_key])]
     if own := OwnNotes.find(using):
         own.add(keys)
     else:

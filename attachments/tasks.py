@@ -3,10 +3,8 @@
 from dataclasses import asdict
 from uuid import UUID
 
-from django.utils import timezone
-
 from attachments import services
-from attachments.errors import StorageUnavailable
+from attachments.errors import Unavailable
 from attachments.task_framework import task
 
 
@@ -29,8 +27,8 @@ def process_attachment(attachment_id: str) -> None:
     """What is left to do for one attachment. Any number of them, at any time, do no harm."""
     try:
         services.process_attachment(attachment_id=UUID(attachment_id))
-    except StorageUnavailable:
-        later = timezone.now() + services.RETRY_AFTER
+    except Unavailable:
+        later = services.find_retry_time(UUID(attachment_id))
         process_attachment.using(run_after=later).enqueue(attachment_id)
         raise
 

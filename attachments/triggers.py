@@ -33,8 +33,9 @@ class Trigger:
         return self.postgresql_event.split()[3]
 
 
-# What a row may own: the object that it names and, until it is ready and its form is over, what its
-# client put. A copy that is being made lands after this: its key is deleted again later.
+# What a row may own: the object that it names; the copy that is made of it, which may land after
+# this, so that its key is deleted again later; and, until it is ready and its form is over, what
+# its client put.
 # SQLite rounds to milliseconds, which would be a moment yet to come.
 NOTE_DELETIONS = Trigger(
     name="attachments_note_deletions",
@@ -42,7 +43,9 @@ NOTE_DELETIONS = Trigger(
     postgresql_body="""
 BEGIN
     INSERT INTO attachments_deletions (key, upload_id, repeats)
-    SELECT storage_key, copy_upload_id, CASE status WHEN 'verifying' THEN 3 ELSE 0 END FROM gone
+    SELECT storage_key, '', 0 FROM gone
+    UNION
+    SELECT copy_key, copy_upload_id, 3 FROM gone WHERE copy_key <> ''
     UNION
     SELECT 'pending/' || id, '', 0 FROM gone WHERE status <> 'ready' OR expires_at > now();
     RETURN NULL;
@@ -53,8 +56,9 @@ BEGIN
     INSERT INTO attachments_deletions (key, upload_id, repeats, due_at)
     SELECT key, upload_id, repeats, strftime('%Y-%m-%d %H:%M:%f', 'now', '-0.001 seconds')
     FROM (
-        SELECT OLD.storage_key AS key, OLD.copy_upload_id AS upload_id,
-            CASE OLD.status WHEN 'verifying' THEN 3 ELSE 0 END AS repeats
+        SELECT OLD.storage_key AS key, '' AS upload_id, 0 AS repeats
+        UNION
+        SELECT OLD.copy_key, OLD.copy_upload_id, 3 WHERE OLD.copy_key <> ''
         UNION
         SELECT 'pending/' || substr(OLD.id, 1, 8) || '-' || substr(OLD.id, 9, 4) || '-'
             || substr(OLD.id, 13, 4) || '-' || substr(OLD.id, 17, 4) || '-' || substr(OLD.id, 21),

@@ -413,7 +413,7 @@ def test_a_worker_is_killed(user, upload, api, bucket, samples, step):
     content = samples["image/png"] + b"\0" * (6 * 2**20)
     ticket = upload(user, content=content)
     Attachment.objects.update(
-        status="verifying", in_background=True, lease_expires_at=timezone.now()
+        status="verifying", waiting_since=timezone.now(), lease_expires_at=timezone.now()
     )
 
     kill(CONFIRM_AND_DIE, step, ticket.attachment_id, 2**20)

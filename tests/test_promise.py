@@ -390,7 +390,7 @@ def test_a_long_checksum_is_compared_by_a_worker(user, upload, bucket, samples, 
         bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=content)
         assert confirm(ticket, user).in_background
 
-    assert services.process_waiting() == 2
+    assert services.process_waiting().processed == 2
 
     good, bad = (Attachment.objects.get(pk=ticket.attachment_id) for ticket in tickets)
     assert (good.status, good.checksum_sha256) == ("ready", get_checksum(content))

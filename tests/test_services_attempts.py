@@ -35,7 +35,7 @@ def test_taking_names_a_new_key_and_begins_a_lease(row):
     attempt = Attempt.take(row)
 
     stored = Attachment.objects.get()
-    assert (stored.status, stored.key) == ("verifying", attempt.key)
+    assert (stored.status, stored.copy_key) == ("verifying", attempt.key)
     assert timedelta(0) < LEASE - read_lease() < timedelta(seconds=10)
     assert list_notes() == set()
 
@@ -85,7 +85,7 @@ def test_the_key_of_a_dead_attempt_is_noted_with_the_taking(row):
 @pytest.mark.parametrize(
     "end",
     [
-        partial(Attempt.publish, size_bytes=1),
+        partial(Attempt.settle, size_bytes=1),
         Attempt.hand_over,
         Attempt.release,
         Attempt.check_is_held,
@@ -125,7 +125,7 @@ def test_a_lost_attempt_deletes_its_own_copy_alone(row, bucket):
         attempt.may_have_copied = True
 
     with pytest.raises(UploadInProgress), lost.hold():
-        lost.publish(size_bytes=1)
+        lost.settle(size_bytes=1)
 
     left = {item.key for item in bucket.objects.filter(Prefix=f"attachments/{row.pk}/")}
     assert left == {winner.key}
@@ -226,7 +226,7 @@ def test_a_worker_that_fails_leaves_the_row_to_others_a_little_later(row):
 
     stored = Attachment.objects.get()
     assert (stored.status, stored.in_background) == ("verifying", True)
-    assert timedelta(0) < read_lease() < attempts.RETRY_AFTER
+    assert timedelta(0) < read_lease() < attempts.RETRY_AFTER[0]
 
 
 def test_a_row_that_goes_under_an_attempt(row):
@@ -234,7 +234,7 @@ def test_a_row_that_goes_under_an_attempt(row):
     Attachment.objects.all().delete()
 
     with pytest.raises(NotFound), attempt.hold():
-        attempt.publish(size_bytes=1)
+        attempt.settle(size_bytes=1)
 
 
 @pytest.mark.postgres

@@ -86,7 +86,7 @@ def test_a_row_that_is_not_ready_leaves_notes_of_all_that_it_may_own(user, uploa
     ticket = upload(user)
     key = Attachment.objects.get().make_key()
     Attachment.objects.update(
-        status="verifying", storage_key=key, copy_upload_id="upload", lease_expires_at=Now()
+        status="verifying", copy_key=key, copy_upload_id="upload", lease_expires_at=Now()
     )
 
     Attachment.objects.all().delete()

@@ -253,7 +253,8 @@ def test_a_young_object_is_not_called_unknown(bucket):
 @pytest.mark.parametrize("status", ["pending", "verifying", "scanning", "rejected", "infected"])
 def test_a_row_that_is_not_ready_may_have_an_object_or_none(user, attachment_of, bucket, status):
     attachments = [attachment_of(user) for _ in range(2)]
-    Attachment.objects.update(status=status, lease_expires_at=timezone.now())
+    now = timezone.now()
+    Attachment.objects.update(status=status, lease_expires_at=now, waiting_since=now)
     bucket.Object(attachments[0].key).delete()
     bucket.put_object(Key=attachments[0].pending_key, Body=b"hello")
 

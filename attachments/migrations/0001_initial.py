@@ -260,12 +260,32 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "in_background",
-                    models.BooleanField(
-                        db_default=False,
-                        default=False,
-                        help_text="It is confirmed, and a worker verifies it.",
-                        verbose_name="in the background",
+                    "waiting_since",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="It is confirmed, and a worker does the rest.",
+                        null=True,
+                        verbose_name="waiting since",
+                    ),
+                ),
+                (
+                    "tries",
+                    models.PositiveSmallIntegerField(
+                        db_default=0,
+                        default=0,
+                        help_text="How often a worker tried in vain.",
+                        verbose_name="tries",
+                    ),
+                ),
+                (
+                    "copy_key",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        help_text="What an attempt makes of the object at the storage key.",
+                        max_length=512,
+                        verbose_name="key of the copy",
                     ),
                 ),
                 (
@@ -276,6 +296,41 @@ class Migration(migrations.Migration):
                         default="",
                         verbose_name="multipart upload of the copy",
                     ),
+                ),
+                (
+                    "scan_outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("clean", "clean"),
+                            ("infected", "infected"),
+                            ("unscannable", "could not be scanned"),
+                        ],
+                        db_default="",
+                        default="",
+                        max_length=20,
+                        verbose_name="scan",
+                    ),
+                ),
+                (
+                    "scanner",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        max_length=100,
+                        verbose_name="scanner",
+                    ),
+                ),
+                (
+                    "signatures_version",
+                    models.PositiveBigIntegerField(
+                        blank=True, null=True, verbose_name="version of the signatures"
+                    ),
+                ),
+                (
+                    "scanned_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="scanned at"),
                 ),
                 (
                     "message",
@@ -336,7 +391,7 @@ class Migration(migrations.Migration):
                         name="attachments_refused",
                     ),
                     models.Index(
-                        condition=models.Q(("in_background", True)),
+                        condition=models.Q(("waiting_since__isnull", False)),
                         fields=["id"],
                         name="attachments_waiting",
                     ),
@@ -365,6 +420,17 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="attachments_verifying_has_lease",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status", "scanning"), _negated=True),
+                            models.Q(
+                                ("lease_expires_at__isnull", False),
+                                ("waiting_since__isnull", False),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="attachments_scanning_waits",
                     ),
                 ],
             },

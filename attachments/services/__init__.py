@@ -5,7 +5,6 @@ from attachments.services.access import (
     get_attachment,
     get_download_url,
 )
-from attachments.services.attempts import RETRY_AFTER
 from attachments.services.bulk import (
     Deletion,
     Extent,
@@ -19,9 +18,16 @@ from attachments.services.findings import Finding, FindingKind
 from attachments.services.kept_usage import refresh_usage
 from attachments.services.linking import link_attachments
 from attachments.services.listing import VisibleAttachments
+from attachments.services.news import tell_deleted
 from attachments.services.pending import remove_now
 from attachments.services.presign import Ticket, presign_upload, presign_uploads
-from attachments.services.process import process_attachment, process_waiting
+from attachments.services.process import (
+    ProcessReport,
+    count_waiting,
+    find_retry_time,
+    process_attachment,
+    process_waiting,
+)
 from attachments.services.protection import exclude_protected
 from attachments.services.purge import (
     BATCH_SIZE,
@@ -41,12 +47,12 @@ from attachments.services.workers import find_silence, note_question, note_sign
 __all__ = [
     "BATCH_SIZE",
     "RECONCILE_GRACE",
-    "RETRY_AFTER",
     "Deletion",
     "Extent",
     "Finding",
     "FindingKind",
     "OwnNotes",
+    "ProcessReport",
     "PurgeReport",
     "ReconcileReport",
     "Ticket",
@@ -54,9 +60,11 @@ __all__ = [
     "carry_out_deletions",
     "confirm_upload",
     "count_purgeable",
+    "count_waiting",
     "delete_attachment",
     "delete_attachments",
     "exclude_protected",
+    "find_retry_time",
     "find_silence",
     "get_attachment",
     "get_download_url",
@@ -76,4 +84,5 @@ __all__ = [
     "remove_now",
     "retry_deletions",
     "settle_usage",
+    "tell_deleted",
 ]

@@ -1,6 +1,6 @@
 """Attempts to publish an upload: whose it is now, and whose result counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,24 +12,35 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from attachments.errors import NotFound, RejectedUpload, UploadInProgress
+from attachments.conf import conf
+from attachments.errors import Infected, NotFound, RejectedUpload, UploadInProgress
 from attachments.models import Attachment
+from attachments.rules.keys import QUARANTINE
 from attachments.services.deletions import (
     carry_out_notes_of,
     note_deletions,
     note_late_copy,
 )
+from attachments.services.news import tell_ready, tell_refused
 
 # A dead attempt keeps others waiting for so long; a living one renews its lease.
 LEASE = timedelta(minutes=2)
-# When a worker could not finish, others may try after so long.
-RETRY_AFTER = timedelta(minutes=1)
+# While a scanner thinks, nobody renews it.
+SCAN_LEASE = timedelta(minutes=5)
+# When a worker could not finish, others try after so long: at the second time, the second of these.
+RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 4, 8, 15))
 # By the clock of the database, as those who compete may run on several machines.
-_LEASE_END = Now() + LEASE
-_RETRY_TIME = Now() + RETRY_AFTER
 _NOW = Now()
-_IS_FREE = Q(status=Attachment.Status.PENDING) | Q(
-    status=Attachment.Status.VERIFYING, lease_expires_at__lte=Now()
+_LEASE_ENDS = {lease: Now() + lease for lease in (LEASE, SCAN_LEASE)}
+_RETRY_TIMES = [Now() + delay for delay in RETRY_AFTER]
+_IS_OVER = Q(lease_expires_at__lte=Now())
+_IS_FREE_FOR_REQUEST = Q(waiting_since=None) & (
+    Q(status=Attachment.Status.PENDING) | Q(status=Attachment.Status.VERIFYING) & _IS_OVER
+)
+_IS_FREE_FOR_WORKER = (
+    Q(waiting_since__isnull=False)
+    & Q(status__in=[Attachment.Status.VERIFYING, Attachment.Status.SCANNING])
+    & _IS_OVER
 )
 
 
@@ -39,14 +50,18 @@ class AttemptLost(Exception):
 
 @dataclass(kw_only=True)
 class Attempt:
-    """One attempt to publish an upload: it freezes a copy at a key of its own, and judges that.
+    """One attempt to bring a file further: it makes a copy at a key of its own.
 
-        pending    -- take -----> verifying    the row names the new key, then a copy is made there
-        verifying  -- publish --> ready        the row names the copy that was judged
+        pending    -- take -----> verifying    the row names the key, then a copy is made there
+        verifying  -- settle ---> ready        the copy was judged, and is served
+                   -- settle ---> scanning     the copy was judged, and waits in quarantine
                    -- reject ---> rejected     the copy is deleted
                    -- release --> pending      the copy is deleted, whenever it comes
                    -- hand over > verifying    the same, and a worker makes the next attempt
                    -- take -----> verifying    by the next attempt, once the lease is over
+        scanning   -- take -----> scanning     the row names the key, then the scanner is asked
+                   -- settle ---> ready        a copy was made there, and is served
+                   -- reject ---> infected     both objects are deleted
 
     Each arrow is one UPDATE, which counts only while the row names the key of this attempt. An
     attempt that lost its row therefore changes nothing, however late it wakes up, and its copy
@@ -58,6 +73,7 @@ class Attempt:
 
     attachment: Attachment
     key: str
+    """Of the copy. That of what is copied stays on the row until the attempt is settled."""
     in_background: bool
     """Whether a worker makes it; kept apart from the row, which may be rolled back."""
     may_have_copied: bool = False
@@ -69,22 +85,25 @@ class Attempt:
     @classmethod
     def take(cls, attachment: Attachment) -> "Attempt":
         """Own the row until the lease is over. Raises ``UploadInProgress`` if it is not free."""
-        old_key, old_upload_id = attachment.key, attachment.copy_upload_id
-        has_predecessor = old_key != attachment.pending_key  # which died
-        key = attachment.make_key()
-        with transaction.atomic() if has_predecessor else nullcontext():
+        old_key, old_upload_id = attachment.copy_key, attachment.copy_upload_id  # of one that died
+        is_scanned = attachment.status == Attachment.Status.SCANNING
+        must_wait = bool(conf.scanner) and not is_scanned
+        key = attachment.make_quarantine_key() if must_wait else attachment.make_key()
+        with transaction.atomic() if old_key else nullcontext():
             # As it was read: not, for instance, one that was handed over to a worker meanwhile.
             is_taken = attachment.change(
-                where={"storage_key": old_key, "in_background": attachment.in_background},
-                and_where=_IS_FREE,
-                status=Attachment.Status.VERIFYING,
-                storage_key=key,
+                where={"status": attachment.status, "copy_key": old_key},
+                and_where=(
+                    _IS_FREE_FOR_WORKER if attachment.in_background else _IS_FREE_FOR_REQUEST
+                ),
+                status=attachment.status if is_scanned else Attachment.Status.VERIFYING,
+                copy_key=key,
                 copy_upload_id="",
-                lease_expires_at=_LEASE_END,
+                lease_expires_at=_LEASE_ENDS[SCAN_LEASE if is_scanned else LEASE],
             )
             if not is_taken:
                 raise UploadInProgress
-            if has_predecessor:
+            if old_key:
                 note_late_copy(old_key, upload_id=old_upload_id)
         return cls(attachment=attachment, key=key, in_background=attachment.in_background)
 
@@ -98,7 +117,7 @@ class Attempt:
             try:
                 yield
             except RejectedUpload as error:
-                self._reject(error)
+                self.reject(error)
                 raise
         except AttemptLost:
             self._give_way()
@@ -113,7 +132,8 @@ class Attempt:
 
     def check_is_held(self) -> None:
         """Begin the lease anew. Raises ``AttemptLost`` if another took the row, or it is gone."""
-        self._change(lease_expires_at=_LEASE_END)
+        lease = SCAN_LEASE if self.attachment.is_quarantined else LEASE
+        self._change(lease_expires_at=_LEASE_ENDS[lease])
         self._renewed_at = monotonic()
 
     def name_upload(self, upload_id: str) -> None:
@@ -121,54 +141,77 @@ class Attempt:
         self._upload_id = upload_id
         self._change(copy_upload_id=upload_id)
 
-    def publish(self, **fields: Any) -> None:
-        """Serve the copy. Raises ``AttemptLost``."""
-        self._change(
-            status=Attachment.Status.READY,
-            confirmed_at=timezone.now(),
+    def settle(self, **fields: Any) -> None:
+        """Serve the copy, or leave it to the scanner. Raises ``AttemptLost``."""
+        if self.key.startswith(QUARANTINE):
+            self._end(
+                status=Attachment.Status.SCANNING,
+                storage_key=self.key,
+                lease_expires_at=_NOW,
+                waiting_since=self.attachment.waiting_since or timezone.now(),
+                **fields,
+            )
+        else:
+            self._end(
+                doomed={self.attachment.key} if self.attachment.is_quarantined else frozenset(),
+                status=Attachment.Status.READY,
+                storage_key=self.key,
+                confirmed_at=timezone.now(),
+                lease_expires_at=None,
+                waiting_since=None,
+                **fields,
+            )
+            tell_ready(self.attachment)
+
+    def reject(self, error: RejectedUpload, **fields: Any) -> None:
+        """Keep the reason on the row and delete the objects. Raises ``AttemptLost``."""
+        is_infected = isinstance(error, Infected)
+        pending_key = self.attachment.pending_key
+        self._end(
+            doomed={self.key, self.attachment.key, pending_key},
+            status=Attachment.Status.INFECTED if is_infected else Attachment.Status.REJECTED,
+            error={"code": error.code, "params": error.params},
+            storage_key=pending_key,
             lease_expires_at=None,
-            in_background=False,
-            copy_upload_id="",
+            waiting_since=None,
             **fields,
         )
-        self._is_over = True
+        tell_refused(self.attachment)
 
     def hand_over(self, **fields: Any) -> None:
         """Leave the work to a worker. Raises ``AttemptLost``."""
-        self._let_go(in_background=True, lease_expires_at=_NOW, **fields)
+        since = self.attachment.waiting_since or timezone.now()
+        self._let_go(waiting_since=since, lease_expires_at=_NOW, **fields)
 
     def release(self) -> None:
         """Let the next confirm have the row at once. Raises ``AttemptLost``."""
-        self._let_go(status=Attachment.Status.PENDING, in_background=False, lease_expires_at=None)
+        self._let_go(status=Attachment.Status.PENDING, waiting_since=None, lease_expires_at=None)
+
+    def _end(self, *, doomed: Set[str] = frozenset(), **fields: Any) -> None:
+        """With a result, and notes of the objects that it needs no more. Raises ``AttemptLost``."""
+        with transaction.atomic() if doomed else nullcontext():
+            self._change(copy_key="", copy_upload_id="", tries=0, **fields)
+            if doomed:
+                note_deletions(sorted(doomed))
+        self._is_over = True
+        if doomed:
+            carry_out_notes_of(self.attachment.pk)
 
     def _let_go(self, **fields: Any) -> None:
         """Give the row back without a result, with a note of the copy that may be there."""
         with transaction.atomic():
-            self._change(storage_key=self.attachment.pending_key, copy_upload_id="", **fields)
+            self._change(copy_key="", copy_upload_id="", **fields)
             if self.may_have_copied:
                 note_late_copy(self.key, upload_id=self._upload_id)
         self._is_over = True
 
-    def _reject(self, error: RejectedUpload) -> None:
-        """Keep the reason on the row and delete the objects. Raises ``AttemptLost``."""
-        with transaction.atomic():
-            self._change(
-                status=Attachment.Status.REJECTED,
-                error={"code": error.code, "params": error.params},
-                storage_key=self.attachment.pending_key,
-                lease_expires_at=None,
-                in_background=False,
-                copy_upload_id="",
-            )
-            note_deletions([self.key, self.attachment.pending_key])
-        self._is_over = True
-        carry_out_notes_of(self.attachment.pk)
-
     def _give_up(self) -> None:
-        """Something else failed: a client may try again at once, a worker a little later."""
+        """Something else failed: a client may try again at once, a worker later each time."""
         with suppress(AttemptLost):
             if self.in_background:
-                self._let_go(lease_expires_at=_RETRY_TIME)
+                tries = self.attachment.tries
+                delay = _RETRY_TIMES[min(tries, len(_RETRY_TIMES) - 1)]
+                self._let_go(lease_expires_at=delay, tries=tries + 1)
             else:
                 self.release()
 
@@ -179,13 +222,12 @@ class Attempt:
         """
         self._is_over = True
         row = Attachment.find(self.attachment.pk)
-        if self.may_have_copied and (row is None or row.key != self.key):
+        if self.may_have_copied and (row is None or self.key not in (row.key, row.copy_key)):
             note_deletions([self.key])
             carry_out_notes_of(self.attachment.pk)
         raise NotFound if row is None else UploadInProgress
 
     def _change(self, **fields: Any) -> None:
         """Change the row if it is still this attempt's. Raises ``AttemptLost``."""
-        mine = {"status": Attachment.Status.VERIFYING, "storage_key": self.key}
-        if not self.attachment.change(where=mine, **fields):
+        if not self.attachment.change(where={"copy_key": self.key}, **fields):
             raise AttemptLost

@@ -6,7 +6,15 @@ from uuid import UUID
 from django.db.models import Q
 
 from attachments import events
-from attachments.errors import AlreadyLinked, NotFound, UploadInProgress, make_rejection
+from attachments.errors import (
+    AlreadyLinked,
+    NotFound,
+    NotUploaded,
+    RejectedUpload,
+    UploadExpired,
+    UploadInProgress,
+    make_rejection,
+)
 from attachments.models import Attachment
 from attachments.policy import User
 from attachments.services.attempts import Attempt
@@ -38,7 +46,7 @@ def confirm_upload(
     changes = plan_changes(attachment, user=user, message_id=message_id, metadata=metadata)
     if attachment.is_ready or attachment.in_background:
         _change(attachment, changes)
-        _nudge(attachment, if_left=attachment.in_background and not attachment.is_leased)
+        _nudge(attachment, if_left=attachment.has_work_left and not attachment.is_leased)
     else:
         try:
             attempt = Attempt.take(attachment)
@@ -49,23 +57,44 @@ def confirm_upload(
                 )
             raise
         _verify(attempt, changes, user)
-        _nudge(attachment, if_left=attachment.in_background or not attachment.checksum_sha256)
+        _nudge(attachment, if_left=attachment.has_work_left)
     return attachment
 
 
+def verify_in_background(attachment: Attachment) -> None:
+    """Do what a request could not, unless somebody else does it at this moment.
+
+    Raises ``StorageUnavailable``; then it waits for a later call.
+    """
+    try:
+        attempt = Attempt.take(attachment)
+        with attempt.hold():
+            try:
+                found = verify_upload(attempt, in_request=False)
+                _settle(attempt, found, Changes(), attachment.user)
+            except (NotUploaded, UploadExpired):  # the original is gone: the client has to know
+                attempt.release()
+    except (NotFound, RejectedUpload, UploadInProgress):
+        return  # the row says why, or is gone; or another one works on it, or will
+
+
 def _verify(attempt: Attempt, changes: Changes, user: User) -> None:
-    attachment = attempt.attachment
     with attempt.hold():
         try:
             found = verify_upload(attempt, in_request=True)
         except TakesTooLong:
-            with changes.apply_to(attachment) as fields:
+            with changes.apply_to(attempt.attachment) as fields:
                 attempt.hand_over(**fields)
         else:
-            keep_message = keep_linkable_message(attachment, user=user)
-            with changes.apply_to(attachment) as fields:
-                attempt.publish(**{**found, **keep_message, **fields})
-            remove_soon(attachment.pending_key)
+            _settle(attempt, found, changes, user)
+
+
+def _settle(attempt: Attempt, found: dict[str, Any], changes: Changes, user: User) -> None:
+    attachment = attempt.attachment
+    keep_message = keep_linkable_message(attachment, user=user)
+    with changes.apply_to(attachment) as fields:
+        attempt.settle(**{**found, **keep_message, **fields})
+    remove_soon(attachment.pending_key)
 
 
 def _nudge(attachment: Attachment, *, if_left: bool) -> None:

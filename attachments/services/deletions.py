@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from attachments import events, storage
 from attachments.errors import StorageUnavailable
 from attachments.models import ObjectDeletion
-from attachments.rules.keys import hide_nonce
+from attachments.rules.keys import QUARANTINE, hide_nonce
 from attachments.storage.threads import run_in_order
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,11 @@ def carry_out_notes_of(attachment_id: UUID) -> None:
 
     That the store or the database is down is logged, not raised: the caller's own work is done.
     """
-    keys = Q(key__startswith=f"attachments/{attachment_id}/") | Q(key=f"pending/{attachment_id}")
+    keys = (
+        Q(key__startswith=f"attachments/{attachment_id}/")
+        | Q(key__startswith=f"{QUARANTINE}{attachment_id}/")
+        | Q(key=f"pending/{attachment_id}")
+    )
     with _log_outages():
         carry_out_notes(ObjectDeletion.objects.filter(keys))
 

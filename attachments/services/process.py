@@ -1,74 +1,117 @@
-"""What is done to attachments outside requests: verify large files, read missing checksums.
+"""What is done to attachments outside requests, in the order of a file's life.
 
 The rows are the queue: each says by itself what there is to do. Every step may be repeated, done
 twice at once, or killed anywhere; a later run finds what is left.
 """
 
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from attachments import storage
-from attachments.errors import (
-    NotFound,
-    NotUploaded,
-    RejectedUpload,
-    StorageUnavailable,
-    UploadExpired,
-    UploadInProgress,
-)
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from attachments.errors import StorageUnavailable, Unavailable
 from attachments.models import Attachment, AttachmentQuerySet
-from attachments.services.attempts import Attempt
-from attachments.services.changes import keep_linkable_message
-from attachments.services.pending import remove_soon
-from attachments.services.verify import verify_upload
+from attachments.services.attempts import RETRY_AFTER
+from attachments.services.checksums import add_checksum
+from attachments.services.confirm import verify_in_background
+from attachments.services.scan import scan_quarantined
 
 BATCH_SIZE = 100
 MAX_FAILURES_IN_A_ROW = 3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One thing that a worker does for an attachment."""
+
+    find: Callable[[], AttachmentQuerySet]
+    """The rows that need it, and that nobody works on. Done, the row is not among them."""
+    do: Callable[[Attachment], None]
+    """Safe to repeat, and to do twice at once. Raises ``Unavailable`` if a later try may do it."""
+
+
+STEPS = (
+    # Before it is served
+    Step(
+        find=lambda: Attachment.objects.waiting(Attachment.Status.VERIFYING),
+        do=verify_in_background,
+    ),
+    Step(
+        find=lambda: Attachment.objects.waiting(Attachment.Status.SCANNING),
+        do=scan_quarantined,
+    ),
+    # Once it is ready, in any order: ``Attachment.has_work_left`` names them too
+    Step(find=Attachment.objects.without_checksum, do=add_checksum),
+)
+
+
 def process_attachment(*, attachment_id: UUID) -> None:
     """Do what is left to do for this attachment, if nobody else does it at this moment.
 
-    Raises ``StorageUnavailable``; then a later call does it.
+    Raises ``StorageUnavailable``, ``ScannerUnavailable``; then a later call does it.
     """
+    for step in STEPS:
+        if attachment := step.find().filter(pk=attachment_id).first():
+            step.do(attachment)
+
+
+def find_retry_time(attachment_id: UUID) -> datetime:
+    """When to process an attachment again that could not be processed."""
     attachment = Attachment.find(attachment_id)
-    if attachment is None:
-        return
-    if attachment.in_background:
-        _verify(attachment)
-    if attachment.is_ready and not attachment.checksum_sha256:
-        _add_checksum(attachment)
+    if attachment and attachment.in_background and attachment.lease_expires_at:
+        return attachment.lease_expires_at
+    return timezone.now() + RETRY_AFTER[0]
 
 
-def process_waiting() -> int:
-    """Process every attachment that waits; give how many.
+@dataclass(kw_only=True)
+class ProcessReport:
+    """What a run over all that waits did."""
 
-    One that fails does not keep the others waiting. Raises ``StorageUnavailable`` at the end then,
-    or when so many fail one after the other that the store is down.
+    processed: int = 0
+    failed: int = 0
+    """How many were tried in vain. After some in a row, no more of their kind are tried."""
+    waiting: int = 0
+    """How many wait now, those that are put off among them."""
+
+
+def process_waiting(
+    *,
+    with_put_off: bool = False,
+    on_progress: Callable[[int], None] = lambda count: None,
+) -> ProcessReport:
+    """Process every attachment that waits; ``with_put_off`` also those that were tried in vain.
+
+    One that fails does not keep the others waiting, unless so many fail one after the other that
+    what they need is down. Raises ``StorageUnavailable`` at the end, if that was it.
     """
-    count, failure, failures_in_a_row = 0, None, 0
-    for attachment_id in chain.from_iterable(map(_iterate_ids, _find_waiting())):
-        try:
-            process_attachment(attachment_id=attachment_id)
-        except StorageUnavailable as error:
-            failure, failures_in_a_row = error, failures_in_a_row + 1
-            if failures_in_a_row == MAX_FAILURES_IN_A_ROW:
-                break
-        else:
-            count, failures_in_a_row = count + 1, 0
+    if with_put_off:
+        Attachment.objects.put_off().update(lease_expires_at=Now())
+    report, failure = ProcessReport(), None
+    for step in STEPS:
+        failures_in_a_row = 0
+        for attachment_id in _iterate_ids(step.find()):
+            try:
+                process_attachment(attachment_id=attachment_id)
+            except Unavailable as error:
+                failure = error if isinstance(error, StorageUnavailable) else failure
+                report.failed, failures_in_a_row = report.failed + 1, failures_in_a_row + 1
+                if failures_in_a_row == MAX_FAILURES_IN_A_ROW:
+                    break
+            else:
+                report.processed, failures_in_a_row = report.processed + 1, 0
+            on_progress(1)
     if failure:
         raise failure
-    return count
+    report.waiting = count_waiting() + Attachment.objects.put_off().count()
+    return report
 
 
 def count_waiting() -> int:
     """How many ``process_waiting`` would process now."""
-    return sum(rows.count() for rows in _find_waiting())
-
-
-def _find_waiting() -> list[AttachmentQuerySet]:
-    return [Attachment.objects.waiting(), Attachment.objects.without_checksum()]
+    return sum(step.find().count() for step in STEPS)
 
 
 def _iterate_ids(rows: AttachmentQuerySet) -> Iterator[UUID]:
@@ -78,29 +121,3 @@ def _iterate_ids(rows: AttachmentQuerySet) -> Iterator[UUID]:
     while batch:
         yield from batch
         batch = list(ids.filter(pk__gt=batch[-1])[:BATCH_SIZE])
-
-
-def _verify(attachment: Attachment) -> None:
-    try:
-        attempt = Attempt.take(attachment)
-        with attempt.hold():
-            try:
-                found = verify_upload(attempt, in_request=False)
-                keep_message = keep_linkable_message(attachment, user=attachment.user)
-                attempt.publish(**found, **keep_message)
-            except (NotUploaded, UploadExpired):  # the original is gone: the client has to know
-                attempt.release()
-    except (NotFound, RejectedUpload, UploadInProgress):
-        return  # the row says why, or is gone; or another one works on it, or will
-    if attachment.is_ready:
-        remove_soon(attachment.pending_key)
-
-
-def _add_checksum(attachment: Attachment) -> None:
-    try:
-        found = storage.find_checksum(key=attachment.key)
-    except storage.ObjectNotFound:
-        return  # deleted meanwhile; if not, reconcile_storage reports it
-    Attachment.objects.without_checksum().filter(
-        pk=attachment.pk, storage_key=attachment.key
-    ).update(checksum_sha256=found)

@@ -18,7 +18,7 @@ from django.utils import timezone
 from attachments import storage
 from attachments.conf import conf
 from attachments.models import Attachment, AttachmentQuerySet, IdempotencyKey, ObjectDeletion
-from attachments.rules.keys import PROBE_MARK
+from attachments.rules.keys import PROBE_MARK, QUARANTINE
 from attachments.services.batches import delete_in_batches
 from attachments.services.deletions import carry_out_deletions, log_refusals
 from attachments.services.process import count_waiting, process_waiting
@@ -128,7 +128,7 @@ def purge_attachments(
         report.swept += len(keys) - len(refused)
     _forget_idempotency_keys()
     _abort_forgotten_copies()
-    report.processed = process_waiting()
+    report.processed = process_waiting().processed
     _count_notes(report)
     return report
 
@@ -161,7 +161,7 @@ def _abort_forgotten_copies() -> None:
     """Abort what was begun by a process that died before the row named it."""
     cutoff = timezone.now() - COPY_GRACE
     refused = {}
-    for copy in storage.list_copies("attachments/"):
+    for copy in chain.from_iterable(map(storage.list_copies, ("attachments/", QUARANTINE))):
         if copy.begun_at < cutoff:
             refused[copy.key] = storage.abort_copy(target=copy.key, upload_id=copy.upload_id)
     log_refusals({key: reason for key, reason in refused.items() if reason})

@@ -19,6 +19,7 @@ from attachments import storage
 from attachments.conf import conf
 from attachments.errors import ObjectMissing
 from attachments.models import Attachment, ObjectDeletion
+from attachments.rules.keys import QUARANTINE
 from attachments.services.deletions import carry_out_notes, note_deletions
 from attachments.services.findings import (
     Finding,
@@ -28,6 +29,7 @@ from attachments.services.findings import (
     find_stray,
     inspect_row,
 )
+from attachments.services.news import tell_refused
 from attachments.storage.threads import read_ahead, run_in_order
 
 # A row names its object before the object is made, so a young object is not unknown, unless clocks
@@ -91,7 +93,7 @@ def reconcile_storage(
         search.compare_published(old=old, on_progress=on_progress),
         # While a form works, it may bring an object at any moment.
         search.look_for_strays("pending/", old=old - conf.upload_expires_in),
-        search.look_for_strays("quarantine/", old=old),
+        search.look_for_strays(QUARANTINE, old=old),
         search.look_for_strays("thumbnails/", old=old),
     ):
         for finding in findings:
@@ -219,10 +221,10 @@ def _drop_gone_rows(findings: list[Finding]) -> list[Finding]:
 
 
 def _find_named_by_rows(keys: Iterable[str]) -> set[str]:
-    """The keys of all rows whose id stands in ``keys``: the row's own, and that of its upload."""
+    """The keys of all rows whose id stands in ``keys``: its object, the copy of it, its upload."""
     ids = {pk for key in keys if (pk := _parse_id(key))}
-    rows = Attachment.objects.filter(pk__in=ids).values_list("pk", "storage_key")
-    return {key for pk, name in rows for key in (name, f"pending/{pk}")}
+    rows = Attachment.objects.filter(pk__in=ids).values_list("pk", "storage_key", "copy_key")
+    return {key for pk, *names in rows for key in (*names, f"pending/{pk}")}
 
 
 def _parse_id(key: str) -> UUID | None:
@@ -250,13 +252,16 @@ def _delete_unknown(findings: list[Finding]) -> int:
 def _mark_missing(findings: list[Finding]) -> int:
     """Reject the rows whose object is missing, unless they were deleted meanwhile."""
     missing = [item for item in findings if item.kind == FindingKind.MISSING_OBJECT]
-    if not missing:
-        return 0
-    return (
-        Attachment.objects.ready()
-        .filter(pk__in=[pk for item in missing if (pk := item.attachment_id)])
-        .update(
+    marked = 0
+    for row in Attachment.objects.ready().filter(
+        pk__in=[pk for item in missing if (pk := item.attachment_id)]
+    ):
+        is_marked = row.change(
+            where={"status": Attachment.Status.READY},
             status=Attachment.Status.REJECTED,
             error={"code": ObjectMissing.code, "params": {}},
         )
-    )
+        if is_marked:
+            tell_refused(row)
+        marked += is_marked
+    return marked

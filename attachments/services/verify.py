@@ -22,6 +22,7 @@ from attachments.errors import (
 from attachments.models import Attachment
 from attachments.rules.content_types import matches_content_type
 from attachments.services.attempts import Attempt
+from attachments.services.copying import copy_in_parts, copy_whole
 
 logger = logging.getLogger(__name__)
 
@@ -72,36 +73,14 @@ def _freeze(attempt: Attempt, *, in_request: bool) -> str:
     """Copy the original; give the SHA-256 of the copy, or "" if the store does not tell it."""
     attachment = attempt.attachment
     if attachment.size_range[1] > MAX_COPY_IN_REQUEST:
-        original = storage.inspect_object(attachment.pending_key)
+        original = storage.inspect_object(attachment.key)
         if original.size_bytes > MAX_COPY_IN_REQUEST:
             if in_request:
                 raise TakesTooLong
             _judge_size(attachment, original.size_bytes)
-            return _freeze_in_parts(attempt, original)
-    attempt.may_have_copied = True  # or may have, if no answer comes
-    try:
-        return storage.copy_object(
-            source=attachment.pending_key, target=attempt.key, headers=attachment.headers
-        )
-    except storage.ObjectNotFound:
-        attempt.may_have_copied = False
-        raise
-
-
-def _freeze_in_parts(attempt: Attempt, original: storage.ObjectFacts) -> str:
-    attachment = attempt.attachment
-    attempt.may_have_copied = True
-    upload_id = storage.begin_copy(target=attempt.key, headers=attachment.headers)
-    attempt.name_upload(upload_id)
-    storage.copy_in_parts(
-        source=attachment.pending_key,
-        target=attempt.key,
-        upload_id=upload_id,
-        size_bytes=original.size_bytes,
-        etag=original.etag,
-        on_part=attempt.renew,
-    )
-    return ""  # the store's digest of parts is not that of the file
+            copy_in_parts(attempt, original)
+            return ""
+    return copy_whole(attempt)
 
 
 def _judge_size(attachment: Attachment, found: int) -> None:
