@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from django.apps import AppConfig, apps
 from django.conf import settings
@@ -32,6 +33,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         *_check_message_model(),
         *_check_access_policy(),
         *_check_content_types(conf["ALLOWED_CONTENT_TYPES"]),
+        *_check_scanner(),
     ]
 
 
@@ -123,6 +125,36 @@ def _check_content_types(allowed: Any) -> list[CheckMessage]:
         for name in allowed
         if isinstance(name, str) and get_file_type(name) is None
     ]
+
+
+def _check_scanner() -> list[CheckMessage]:
+    problem, path = "", conf.scanner
+    url = urlsplit(conf.clamav_url)
+    if conf["UNSCANNABLE"] not in ("reject", "publish"):
+        problem = (
+            f"ATTACHMENTS['UNSCANNABLE'] is 'reject' or 'publish', not {conf['UNSCANNABLE']!r}."
+        )
+    elif conf.clamav_url and not _is_clamd_address(url):
+        problem = f"ATTACHMENTS['CLAMAV_URL'] is not the address of a clamd: {conf.clamav_url!r}."
+    elif path:
+        try:
+            if not callable(getattr(import_string(path), "scan", None)):
+                problem = f"ATTACHMENTS['SCANNER'] names {path!r}, which has no method scan."
+        except ImportError as error:
+            problem = f"ATTACHMENTS['SCANNER'] names {path!r}, which cannot be imported: {error}"
+    hint = (
+        "See “Scanning for viruses” in the README: unix:///run/clamav/clamd.ctl, tcp://host:3310."
+    )
+    return [Error(problem, hint=hint, id="attachments.E008")] if problem else []
+
+
+def _is_clamd_address(url: SplitResult) -> bool:
+    try:
+        is_port = url.port is None or url.port > 0
+    except ValueError:
+        return False
+    is_tcp = url.scheme == "tcp" and bool(url.hostname) and is_port and url.path in ("", "/")
+    return is_tcp or (url.scheme == "unix" and not url.netloc and len(url.path) > 1)
 
 
 def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

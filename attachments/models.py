@@ -443,6 +443,23 @@ class Usage(models.Model):
         return str(self.user_id)
 
 
+class PeriodicJob(models.Model):
+    """When a job of ``services.schedule`` is due, and which run owns it until then."""
+
+    name = models.CharField(primary_key=True, max_length=50)
+    due_at = models.DateTimeField(help_text=_("While it runs: when others may take it over."))
+    run_id = models.UUIDField(null=True)
+
+    class Meta:
+        db_table = "attachments_periodic_jobs"
+        default_permissions = ()
+        verbose_name = _("periodic job")
+        verbose_name_plural = _("periodic jobs")
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class UsageFigures(models.Model):
     """The figures of the usage page that take long to count, as they were at one moment.
 

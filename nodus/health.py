@@ -1,6 +1,8 @@
 """GET /health, for load balancers and people."""
 
 import logging
+from dataclasses import asdict
+from typing import Any
 
 from django.db import Error, connection
 from django.utils.translation import gettext_lazy as _
@@ -11,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from attachments import storage
+from attachments import services, storage
 from attachments.api.json_view import JSONViewMixin
 from attachments.errors import StorageUnavailable
 
@@ -20,10 +22,19 @@ logger = logging.getLogger(__name__)
 CONNECTED, UNAVAILABLE = "connected", "unavailable"
 
 
+class BacklogSerializer(serializers.Serializer):
+    files = serializers.IntegerField(help_text=_("At most 1000 are counted."))
+    since = serializers.DateTimeField()
+
+
 class HealthSerializer(serializers.Serializer):
     status = serializers.ChoiceField(choices=["ok", "error"])
     minio = serializers.ChoiceField(choices=[CONNECTED, UNAVAILABLE])
     database = serializers.ChoiceField(choices=[CONNECTED, UNAVAILABLE])
+    waiting = BacklogSerializer(
+        required=False,
+        help_text=_("Only if files have waited too long for a worker or the virus scanner."),
+    )
 
 
 class HealthView(JSONViewMixin, APIView):
@@ -43,7 +54,9 @@ class HealthView(JSONViewMixin, APIView):
     def get(self, request: Request) -> Response:
         parts = {"minio": _ask_store(), "database": _ask_database()}
         is_ok = set(parts.values()) == {CONNECTED}
-        body = {"status": "ok" if is_ok else "error", **parts}
+        body: dict[str, Any] = {"status": "ok" if is_ok else "error", **parts}
+        if parts["database"] == CONNECTED and (backlog := _find_backlog()):
+            body["waiting"] = asdict(backlog)
         return Response(body, status=200 if is_ok else 503, headers={"Cache-Control": "no-store"})
 
 
@@ -53,6 +66,13 @@ def _ask_store() -> str:
     except StorageUnavailable:
         return UNAVAILABLE
     return CONNECTED
+
+
+def _find_backlog() -> services.Backlog | None:
+    try:
+        return services.find_backlog()
+    except Error:  # before the first migrate, or since it was asked
+        return None
 
 
 def _ask_database() -> str:

@@ -109,6 +109,7 @@ ATTACHMENTS: dict[str, Any] = {
     "MESSAGE_MODEL": "messaging.Message",
     "ACCESS_POLICY": "nodus.policy.ParticipantsPolicy",
     "CDN_URL": env.str("CDN_URL", default=""),
+    "CLAMAV_URL": env.str("CLAMAV_URL", default=""),
     "CORS_ALLOWED_ORIGINS": CORS_ALLOWED_ORIGINS,
     "PUBLIC_ENDPOINT_URL": env.str("S3_PUBLIC_ENDPOINT_URL", default=""),
     "PUBLIC_READ": env.bool("S3_PUBLIC_READ", default=True),

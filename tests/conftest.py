@@ -19,7 +19,7 @@ from django.utils import translation
 
 from nodus.dev.embedded import make_up_key, start_missing_services
 from nodus.dev.samples import make_samples
-from tests import stores
+from tests import clamd, stores
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -312,6 +312,35 @@ def message_of(conversation_of):
         return Message.objects.create(conversation=conversation_of(*users), author=users[0])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def clamd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clamd.RealClamd]:
+    """A real ClamAV that knows one signature, EICAR. Nobody asks it yet."""
+    if not clamd.is_clamd_installed():
+        pytest.skip("clamd is not installed (Debian: clamav-daemon)")
+    config = f"StreamMaxLength {clamd.STREAM_MAX_BYTES}\n"
+    real = clamd.RealClamd(directory=tmp_path_factory.mktemp("clamd"), config=config)
+    real.start()
+    yield real
+    real.stop()
+
+
+@pytest.fixture
+def use_scanner(settings: Any) -> Callable[..., None]:
+    """Scan with the clamd at this address, or by other settings; without any, not at all."""
+
+    def use(url: str = "", **others: Any) -> None:
+        settings.ATTACHMENTS = {**settings.ATTACHMENTS, "CLAMAV_URL": url, **others}
+
+    return use
+
+
+@pytest.fixture
+def real_clamd(clamd_server: clamd.RealClamd, use_scanner: Callable[..., None]) -> clamd.RealClamd:
+    """It scans from now on."""
+    use_scanner(clamd_server.url)
+    return clamd_server
 
 
 @pytest.fixture(scope="session")

@@ -159,15 +159,49 @@ def show_state(attachment: Attachment) -> str:
     if attachment.status == status.PENDING:
         return _("Waits for the file. The form accepts it until %(time)s.") % {"time": expires_at}
     if attachment.in_background:
-        return _("Is confirmed; a worker verifies it.")
+        return _show_wait(attachment)
     if attachment.status == status.VERIFYING:
         lease = show_moment(attachment.lease_expires_at)
         return _("Is being verified; another confirm may take over at %(time)s.") % {"time": lease}
-    if attachment.status == status.SCANNING:
-        return _("Waits for the virus scanner.")
     if info := attachment.error_info:
         return f"{info['detail']} ({info['code']})"
     return NOTHING
+
+
+def _show_wait(attachment: Attachment) -> str:
+    since = {"time": show_moment(attachment.waiting_since)}
+    if attachment.status == attachment.Status.SCANNING:
+        text = _("Has waited for the virus scanner since %(time)s.") % since
+    else:
+        text = _("Has waited for a worker, which verifies it, since %(time)s.") % since
+    if not attachment.tries:
+        return text
+    tries = ngettext(
+        "It was tried %(count)s time in vain.",
+        "It was tried %(count)s times in vain.",
+        attachment.tries,
+    )
+    return f"{text} {tries % {'count': attachment.tries}}"
+
+
+def show_backlog(backlog: services.Backlog) -> str:
+    """A warning for staff."""
+    text = ngettext(
+        "%(count)s file waits for a worker or the virus scanner, since %(time)s.",
+        "%(count)s files wait for a worker or the virus scanner, the first since %(time)s.",
+        backlog.files,
+    )
+    return text % {"count": backlog.files, "time": show_moment(backlog.since)}
+
+
+def show_scan(attachment: Attachment) -> str:
+    """What the scanner said, which one it was, and when."""
+    if not attachment.scan_outcome:
+        return NOTHING
+    facts = [attachment.get_scan_outcome_display(), attachment.scanner]
+    if attachment.signatures_version is not None:
+        facts.append(_("signatures %(version)s") % {"version": attachment.signatures_version})
+    return ", ".join(filter(None, [*facts, show_moment(attachment.scanned_at)]))
 
 
 def show_metadata(attachment: Attachment) -> SafeString:

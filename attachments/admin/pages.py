@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin import DateFieldListFilter, ShowFacets
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.views.main import ChangeList
@@ -93,6 +93,8 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        if request.method == "GET" and (backlog := services.find_backlog()):
+            self.message_user(request, display.show_backlog(backlog), messages.WARNING)
         may_purge = {"may_purge": self.has_delete_permission(request)}
         return super().changelist_view(request, {**may_purge, **(extra_context or {})})
 
@@ -112,7 +114,7 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
         message = self._make_column("link_message", _("message"), request)
         surroundings = self._make_column("link_surroundings", _("belongs to"), request)
         file = ["preview", "filename", "content_type", "exact_size", "state", "reason", "download"]
-        storage = ["id", "key", "checksum"]
+        storage = ["id", "key", "checksum", "scan"]
         moments = ["created_at", "confirmed_at", "expires_at", "lease_expires_at"]
         return [
             (None, {"fields": file}),
@@ -173,6 +175,10 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
     @admin.display(description="SHA-256")
     def checksum(self, attachment: Attachment) -> SafeString | str:
         return display.show_checksum(attachment)
+
+    @admin.display(description=gettext_lazy("virus scan"))
+    def scan(self, attachment: Attachment) -> str:
+        return display.show_scan(attachment)
 
     @admin.display(description=gettext_lazy("metadata"))
     def pretty_metadata(self, attachment: Attachment) -> SafeString:

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import (
@@ -15,6 +15,7 @@ from django.core.management.base import (
     SystemCheckError,
 )
 from django.db import InterfaceError, OperationalError
+from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from rich.console import Console
@@ -31,7 +32,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from attachments.errors import StorageRefused, StorageUnavailable
+from attachments.errors import StorageRefused, Unavailable
 
 COULD_NOT_RUN = 2
 """The exit status of a command that could not work; 1 means that it found something wrong."""
@@ -48,6 +49,16 @@ def parse_duration(text: str) -> timedelta:
     if duration > MAX_DURATION:
         raise argparse.ArgumentTypeError(_("longer than a hundred years: %s") % text)
     return duration
+
+
+def parse_moment(text: str) -> datetime:
+    """Read ``2026-01-31`` or ``2026-01-31T12:00``, without offset in local time. For argparse."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        error = _("not a date or a moment such as 2026-01-31: %s") % text
+        raise argparse.ArgumentTypeError(error) from None
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
 
 def parse_count(text: str) -> int:
@@ -70,13 +81,14 @@ class StoreCommand(BaseCommand):
 
 @contextmanager
 def stop_at_outages(hint: str = "") -> Iterator[None]:
-    """End the command with ``COULD_NOT_RUN`` if the store or the database does not answer."""
+    """End the command with ``COULD_NOT_RUN`` if the store or anything else does not answer."""
     try:
         yield
     except StorageRefused as error:  # no "try again later" here
         raise CommandError(error.reason, returncode=COULD_NOT_RUN) from error
-    except StorageUnavailable as error:
-        message = " ".join(filter(None, [str(error.detail), hint, f"({error.__cause__})"]))
+    except Unavailable as error:
+        cause = f"({error.__cause__})" if error.__cause__ else ""
+        message = " ".join(filter(None, [str(error.detail), hint, cause]))
         raise CommandError(message, returncode=COULD_NOT_RUN) from error
     except (OperationalError, InterfaceError) as error:
         message = _("The database is not available. (%s)") % error

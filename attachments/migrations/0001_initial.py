@@ -84,6 +84,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="PeriodicJob",
+            fields=[
+                (
+                    "name",
+                    models.CharField(max_length=50, primary_key=True, serialize=False),
+                ),
+                (
+                    "due_at",
+                    models.DateTimeField(help_text="While it runs: when others may take it over."),
+                ),
+                ("run_id", models.UUIDField(null=True)),
+            ],
+            options={
+                "verbose_name": "periodic job",
+                "verbose_name_plural": "periodic jobs",
+                "db_table": "attachments_periodic_jobs",
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="UsageFigures",
             fields=[
                 (

@@ -25,7 +25,7 @@ MAX_ANSWER_BYTES = 4096
 MAX_CHUNK_BYTES = 2**18
 
 _VERSION = re.compile(r"(?P<scanner>ClamAV [^/]+)(?:/(?P<signatures>\d+)/.*)?")
-_FOUND = re.compile(r"stream: (?P<name>.+) FOUND")
+_FOUND = re.compile(r"stream: (?P<name>[!-~]+) FOUND")
 _TOO_LARGE = "INSTREAM size limit exceeded. ERROR"
 # What clamd reports as found where it could not look: by AlertExceedsMax, by AlertEncrypted.
 _UNSCANNABLE = ("Heuristics.Limits.Exceeded", "Heuristics.Encrypted")

@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from attachments.conf import conf
+from attachments.errors import ScannerUnavailable
 
 
 class Outcome(TextChoices):
@@ -43,6 +44,8 @@ class Scanner(Protocol):
 
 
 def get_scanner() -> Scanner:
-    """A new scanner of the class that the settings name."""
+    """A new scanner of the class that the settings name. Raises ``ScannerUnavailable``."""
+    if not conf.scanner:
+        raise ScannerUnavailable(reason="none is set up")
     scanner: Scanner = import_string(conf.scanner)()
     return scanner

@@ -22,8 +22,10 @@ from attachments.services.news import tell_deleted
 from attachments.services.pending import remove_now
 from attachments.services.presign import Ticket, presign_upload, presign_uploads
 from attachments.services.process import (
+    Backlog,
     ProcessReport,
     count_waiting,
+    find_backlog,
     find_retry_time,
     process_attachment,
     process_waiting,
@@ -41,12 +43,15 @@ from attachments.services.reconcile import (
     ReconcileReport,
     reconcile_storage,
 )
+from attachments.services.rescans import ScanReport, find_unscanned, scan_published
+from attachments.services.schedule import find_next_due, run_due_jobs
 from attachments.services.usage_rows import recount_usage, settle_usage
 from attachments.services.workers import find_silence, note_question, note_sign
 
 __all__ = [
     "BATCH_SIZE",
     "RECONCILE_GRACE",
+    "Backlog",
     "Deletion",
     "Extent",
     "Finding",
@@ -55,6 +60,7 @@ __all__ = [
     "ProcessReport",
     "PurgeReport",
     "ReconcileReport",
+    "ScanReport",
     "Ticket",
     "VisibleAttachments",
     "carry_out_deletions",
@@ -64,8 +70,11 @@ __all__ = [
     "delete_attachment",
     "delete_attachments",
     "exclude_protected",
+    "find_backlog",
+    "find_next_due",
     "find_retry_time",
     "find_silence",
+    "find_unscanned",
     "get_attachment",
     "get_download_url",
     "link_attachments",
@@ -83,6 +92,8 @@ __all__ = [
     "refresh_usage",
     "remove_now",
     "retry_deletions",
+    "run_due_jobs",
+    "scan_published",
     "settle_usage",
     "tell_deleted",
 ]

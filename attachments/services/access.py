@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 
 from attachments import storage
 from attachments.conf import conf
@@ -53,11 +53,11 @@ def delete_attachment(*, attachment_id: UUID, user: User) -> None:
     if attachment.user_id != user.pk and not _may_delete_others(user):
         raise NotYours
     try:
-        count = attachment.delete()[1].get(Attachment._meta.label, 0)
+        with transaction.atomic():
+            if not attachment.delete()[1].get(Attachment._meta.label, 0):
+                raise NotFound  # another request was faster, and tells of it
     except IntegrityError as error:  # ProtectedError and RestrictedError are, too
         raise InUse from error
-    if not count:  # another request was faster
-        raise NotFound
 
 
 def _may_delete_others(user: Any) -> bool:

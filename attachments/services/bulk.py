@@ -14,6 +14,7 @@ from attachments.services.deletions import (
     OwnNotes,
     carry_out_notes,
 )
+from attachments.services.news import tell_all_deleted
 from attachments.services.protection import (
     delete_unprotected,
     exclude_protected,
@@ -69,6 +70,7 @@ def delete_attachments(rows: QuerySet[Attachment]) -> Deletion:
         first = doomed.only("storage_key").order_by()[: MAX_OWN_KEYS // 2 + 1]
         keys = [key for row in first for key in (row.key, row.pending_key)]
         transaction.on_commit(OwnNotes(keys), using=doomed.db)
+        tell_all_deleted(doomed)
         return Deletion(deleted=doomed._raw_delete(doomed.db), protected=0)
 
 

@@ -6,9 +6,10 @@ twice at once, or killed anywhere; a later run finds what is left.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.db.models import Count, Min
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -21,6 +22,9 @@ from attachments.services.scan import scan_quarantined
 
 BATCH_SIZE = 100
 MAX_FAILURES_IN_A_ROW = 3
+# What has waited for so long is told to people.
+PATIENCE = timedelta(minutes=1)
+MAX_COUNTED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +109,33 @@ def process_waiting(
             on_progress(1)
     if failure:
         raise failure
-    report.waiting = count_waiting() + Attachment.objects.put_off().count()
+    report.waiting = count_waiting(with_put_off=True)
     return report
 
 
-def count_waiting() -> int:
+def count_waiting(*, with_put_off: bool = False) -> int:
     """How many ``process_waiting`` would process now."""
-    return sum(step.find().count() for step in STEPS)
+    put_off = Attachment.objects.put_off().count() if with_put_off else 0
+    return sum(step.find().count() for step in STEPS) + put_off
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What waits to be served: for a worker, or for the scanner."""
+
+    files: int
+    """At most ``MAX_COUNTED``."""
+    since: datetime
+    """Since when the first of them waits."""
+
+
+def find_backlog() -> Backlog | None:
+    """What has waited for longer than a worker should need, if anything has. Quick at any size."""
+    rows = Attachment.objects.in_background().order_by("pk")[:MAX_COUNTED]
+    found = rows.aggregate(files=Count("pk"), since=Min("waiting_since"))
+    if not found["files"] or found["since"] > timezone.now() - PATIENCE:
+        return None
+    return Backlog(**found)
 
 
 def _iterate_ids(rows: AttachmentQuerySet) -> Iterator[UUID]:

@@ -126,7 +126,7 @@ def purge_attachments(
         refused = storage.delete_objects(keys)
         log_refusals(refused)
         report.swept += len(keys) - len(refused)
-    _forget_idempotency_keys()
+    forget_idempotency_keys()
     _abort_forgotten_copies()
     report.processed = process_waiting().processed
     _count_notes(report)
@@ -167,7 +167,7 @@ def _abort_forgotten_copies() -> None:
     log_refusals({key: reason for key, reason in refused.items() if reason})
 
 
-def _forget_idempotency_keys() -> None:
+def forget_idempotency_keys() -> None:
     """Delete those whose time is over, but for those that a request uses at this moment."""
     expired = IdempotencyKey.objects.filter(expires_at__lt=timezone.now()).order_by("expires_at")
     found = expired.select_for_update(skip_locked=True).values_list("pk", flat=True)

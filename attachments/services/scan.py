@@ -45,6 +45,7 @@ def _settle(attempt: Attempt) -> None:
         return
     attempt.check_is_held()
     _copy(attempt)
+    _look_at_copy(attempt)
     keep_message = keep_linkable_message(attachment, user=attachment.user)
     attempt.settle(**scan.fields, **keep_message)
 
@@ -56,6 +57,17 @@ def _refuse(verdict: Verdict) -> RejectedUpload | None:
     if verdict.outcome == Outcome.UNSCANNABLE and not conf.publishes_unscannable:
         return Unscannable(reason=verdict.reason)
     return None
+
+
+def _look_at_copy(attempt: Attempt) -> None:
+    """Believe in the copy only when it is there, and whole."""
+    try:
+        size_bytes = storage.inspect_object(attempt.key).size_bytes
+    except storage.ObjectNotFound as error:
+        attempt.check_is_held()  # or else whoever took the row has deleted it
+        raise StorageUnavailable from error
+    if size_bytes != attempt.attachment.size_bytes:
+        raise StorageUnavailable
 
 
 def _copy(attempt: Attempt) -> None:

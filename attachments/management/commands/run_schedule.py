@@ -1,0 +1,69 @@
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import InterfaceError, OperationalError, connection
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from attachments import services
+from attachments.management.terminal import stop_at_outages
+
+logger = logging.getLogger(__name__)
+
+# So that the schedule soon takes over what another machine has left.
+MAX_PAUSE_SECONDS = 30
+
+
+class Command(BaseCommand):
+    help = _(
+        "Run the periodic work until it is stopped: each minute what waits for a worker; each hour "
+        "the clean-up of idempotency keys and the figures of the usage page; each day the purge. "
+        "Any number of machines may run it: each job runs on one at a time. It may be killed at "
+        "any moment. With --once, the exit status is 2 if the database did not answer."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help=_("run what is due, then end"))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["once"]:
+            with stop_at_outages():
+                services.run_due_jobs()
+            return
+        with _ending_at_sigterm():
+            while True:
+                time.sleep(_run_due_jobs())
+
+
+def _run_due_jobs() -> float:
+    """Give how long to sleep then, in seconds."""
+    try:
+        services.run_due_jobs()
+        due_at = services.find_next_due()
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("The schedule waits for the database: %s", error)
+        due_at = None
+    connection.close()  # rather than hold it for nothing, or keep one that is broken
+    pause = (due_at - timezone.now()).total_seconds() if due_at else MAX_PAUSE_SECONDS
+    return min(max(pause, 1), MAX_PAUSE_SECONDS)
+
+
+@contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    def end(signum: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)

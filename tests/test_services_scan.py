@@ -1,0 +1,490 @@
+"""From confirm to ready or infected, with a real ClamAV: states, objects, outages and kills."""
+
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+import requests
+from django.core.management import call_command
+from django.utils import timezone
+
+from attachments import services, storage
+from attachments.errors import Infected, ScannerUnavailable, StorageUnavailable, Unscannable
+from attachments.models import Attachment, ObjectDeletion
+from attachments.scanning import Outcome, Verdict
+from attachments.services import attempts, process, scan, scanned, verify
+from attachments.services.attempts import RETRY_AFTER, SCAN_LEASE, Attempt
+from attachments.storage import copies
+from tests.clamd import EICAR, FOUND, STREAM_MAX_BYTES, answer, nest, play
+from tests.stores import get_checksum
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def infected_content(samples):
+    return samples["image/png"] + EICAR
+
+
+@pytest.fixture
+def confirm(upload):
+    """Upload and confirm; give the row."""
+
+    def make(user, **request):
+        ticket = upload(user, **request)
+        services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+        return Attachment.find(ticket.attachment_id)
+
+    return make
+
+
+def process_now(row):
+    services.process_attachment(attachment_id=row.pk)
+    row.refresh_from_db()
+
+
+def list_objects(bucket, row):
+    services.remove_now()
+    services.carry_out_deletions()
+    return {item.key for item in bucket.objects.all() if str(row.pk) in item.key}
+
+
+def test_a_confirmed_file_waits_in_quarantine(user, confirm, bucket, real_clamd, samples):
+    row = confirm(user)
+
+    assert (row.status, row.is_quarantined, row.copy_key) == ("scanning", True, "")
+    assert row.size_bytes == len(samples["image/png"])
+    assert (row.confirmed_at, row.scan_outcome) == (None, "")
+    assert list_objects(bucket, row) == {row.key}
+
+
+def test_a_clean_file_is_published(user, confirm, bucket, real_clamd, samples):
+    row = confirm(user, content_type="image/png", filename="a.png")
+    quarantined = row.key
+
+    process_now(row)
+
+    assert (row.status, row.scan_outcome, row.waiting_since) == ("ready", "clean", None)
+    assert row.scanner.startswith("ClamAV ")
+    assert timezone.now() - row.scanned_at < timedelta(minutes=1)
+    assert row.checksum_sha256 == get_checksum(samples["image/png"])
+    assert row.key.startswith(f"attachments/{row.pk}/")
+    assert quarantined.split("/")[2] not in row.key  # who knew that name knows nothing
+    assert list_objects(bucket, row) == {row.key}
+    answer = requests.get(services.get_download_url(row), timeout=10)
+    assert (answer.content, answer.headers["Content-Type"]) == (samples["image/png"], "image/png")
+
+
+def test_an_infected_file_is_refused(
+    user, other_user, staff_user, api, confirm, bucket, real_clamd, infected_content, message_of
+):
+    row = confirm(user, content=infected_content, message_id=message_of(user, other_user).pk)
+
+    process_now(row)
+
+    assert (row.status, row.scan_outcome, row.confirmed_at) == ("infected", "infected", None)
+    assert row.error == {"code": "infected", "params": {"signature": FOUND}}
+    assert list_objects(bucket, row) == set()
+    url = f"/api/v1/attachments/{row.pk}"
+    for viewer in (user, staff_user):
+        body = api(viewer).get(url).json()
+        assert (body["status"], body["error"]["code"]) == ("infected", "infected")
+        assert body["download_url"] is None
+    assert api(other_user).get(url).status_code == 404
+    with pytest.raises(Infected):
+        services.confirm_upload(attachment_id=row.pk, user=user)
+
+
+def test_confirm_answers_202_until_it_is_scanned(user, upload, api, real_clamd):
+    body = {"attachment_id": str(upload(user).attachment_id)}
+    answers = []
+    for _ in range(3):
+        response = api(user).post("/api/v1/attachments/confirm", body, format="json")
+        answers.append((response.status_code, response.json()["status"]))
+        if len(answers) == 2:
+            services.process_waiting()
+
+    assert answers == [(202, "scanning"), (202, "scanning"), (200, "ready")]
+
+
+def test_confirm_answers_202_while_a_worker_scans(user, confirm, real_clamd):
+    row = confirm(user)
+    Attempt.take(row)
+
+    again = services.confirm_upload(attachment_id=row.pk, user=user)
+
+    assert again.status == "scanning"
+
+
+def test_a_refused_confirm_is_422_with_its_code(user, confirm, api, real_clamd, infected_content):
+    row = confirm(user, content=infected_content)
+    process_now(row)
+
+    body = {"attachment_id": str(row.pk)}
+    response = api(user).post("/api/v1/attachments/confirm", body, format="json")
+
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["code"]) == (422, "infected")
+    assert FOUND in error["detail"]
+
+
+def make_deep(samples):
+    return {"content_type": "application/zip", "content": nest(b"hello", depth=20)}
+
+
+def make_large(samples):
+    return {"content": samples["image/png"] + bytes(STREAM_MAX_BYTES)}
+
+
+@pytest.mark.parametrize("make", [make_deep, make_large])
+def test_what_cannot_be_scanned_is_rejected(
+    user, confirm, settings, samples, bucket, real_clamd, make
+):
+    types = ["application/zip", "image/png"]
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ALLOWED_CONTENT_TYPES": types}
+    row = confirm(user, **make(samples))
+
+    process_now(row)
+
+    assert (row.status, row.scan_outcome) == ("rejected", "unscannable")
+    assert row.error["code"] == Unscannable.code
+    assert list_objects(bucket, row) == set()
+
+
+def test_what_cannot_be_scanned_may_be_published_and_says_so(
+    user, confirm, samples, real_clamd, use_scanner
+):
+    use_scanner(real_clamd.url, UNSCANNABLE="publish")
+    row = confirm(user, **make_large(samples))
+
+    process_now(row)
+    services.process_attachment(attachment_id=row.pk)  # its SHA-256, which the scan did not see
+
+    row.refresh_from_db()
+    assert (row.status, row.scan_outcome) == ("ready", "unscannable")
+    assert row.checksum_sha256 == get_checksum(make_large(samples)["content"])
+
+
+def test_a_large_file_is_copied_in_parts_twice(
+    user, confirm, samples, bucket, use_scanner, monkeypatch
+):
+    monkeypatch.setattr(verify, "MAX_COPY_IN_REQUEST", 2**20)
+    monkeypatch.setattr(copies, "PART_BYTES", 5 * 2**20)
+    content = samples["image/png"] + bytes(6 * 2**20)
+    with play(answer(b"stream: OK\0")) as fake:
+        use_scanner(fake.url)
+        row = confirm(user, content=content)
+        assert (row.status, row.in_background) == ("verifying", True)
+
+        process_now(row)
+
+    assert (row.status, row.scan_outcome) == ("ready", "clean")
+    assert list_objects(bucket, row) == {row.key}
+    assert bucket.Object(row.key).get()["Body"].read() == content
+
+
+def test_without_a_scanner_nothing_waits(user, confirm):
+    row = confirm(user)
+
+    assert (row.status, row.scan_outcome, row.scanned_at) == ("ready", "", None)
+
+
+# The scanner is away
+
+
+def test_a_file_waits_for_a_scanner_that_is_down(user, confirm, use_scanner, real_clamd):
+    use_scanner("unix:///nowhere/clamd.sock")
+    row = confirm(user)
+    waits = []
+    for _ in range(len(RETRY_AFTER) + 1):
+        with pytest.raises(ScannerUnavailable):
+            process_now(row)
+        row.refresh_from_db()
+        waits.append(row.lease_expires_at - timezone.now())
+        process_now(row)  # not yet its time
+        assert row.status == "scanning"
+        Attachment.objects.update(lease_expires_at=timezone.now())
+        row.refresh_from_db()
+
+    expected = [*RETRY_AFTER, RETRY_AFTER[-1]]
+    assert all(
+        timedelta(0) < delay - wait < timedelta(seconds=30)
+        for delay, wait in zip(expected, waits, strict=True)
+    )
+    assert row.tries == len(waits)
+    use_scanner(real_clamd.url)
+    process_now(row)
+    assert (row.status, row.tries) == ("ready", 0)
+
+
+def test_a_scanner_that_is_restarted(user, confirm, real_clamd):
+    row = confirm(user)
+    real_clamd.stop()
+    with pytest.raises(ScannerUnavailable):
+        process_now(row)
+    real_clamd.start()
+
+    report = services.process_waiting(with_put_off=True)
+
+    row.refresh_from_db()
+    assert (report.processed, report.waiting, row.status) == (1, 0, "ready")
+
+
+def test_a_task_nudges_itself_when_its_file_is_to_be_tried_again(
+    user, confirm, use_scanner, settings
+):
+    settings.TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+    from django_tasks_db.models import DBTaskResult
+
+    from attachments import tasks
+
+    use_scanner("unix:///nowhere/clamd.sock")
+    row = confirm(user)
+    with pytest.raises(ScannerUnavailable):
+        tasks.process_attachment.call(str(row.pk))
+
+    row.refresh_from_db()
+    assert DBTaskResult.objects.filter(run_after=row.lease_expires_at).count() == 1
+
+
+def test_a_scanner_that_is_down_keeps_nothing_else_waiting(
+    user, confirm, attachment_of, use_scanner, monkeypatch
+):
+    unhashed = attachment_of(user)
+    Attachment.objects.update(checksum_sha256="")
+    use_scanner("unix:///nowhere/clamd.sock")
+    rows = [confirm(user) for _ in range(process.MAX_FAILURES_IN_A_ROW + 1)]
+
+    report = services.process_waiting()
+
+    unhashed.refresh_from_db()
+    assert unhashed.checksum_sha256
+    assert (report.processed, report.failed) == (1, process.MAX_FAILURES_IN_A_ROW)
+    assert report.waiting == len(rows)
+
+
+def test_a_purge_goes_on_without_the_scanner(user, confirm, use_scanner):
+    use_scanner("unix:///nowhere/clamd.sock")
+    confirm(user)
+
+    assert services.purge_attachments().processed == 0
+    assert Attachment.objects.get().status == "scanning"
+
+
+def test_files_that_were_to_be_scanned_wait_when_the_scanner_is_taken_away(
+    user, confirm, use_scanner, real_clamd
+):
+    """Rather than pass: one machine may lack the setting."""
+    row = confirm(user)
+    use_scanner("")
+
+    with pytest.raises(ScannerUnavailable):
+        process_now(row)
+    row.refresh_from_db()
+    assert row.status == "scanning"
+
+
+class Hasty:
+    """A scanner of the host that does not read the file."""
+
+    def scan(self, chunks):
+        return Verdict(outcome=Outcome.CLEAN)
+
+
+class Thorough:
+    """A scanner of the host."""
+
+    def scan(self, chunks):
+        content = b"".join(chunks)
+        outcome = Outcome.INFECTED if b"bad" in content else Outcome.CLEAN
+        return Verdict(outcome=outcome, reason="word", scanner="x" * 200)
+
+
+def test_a_scanner_of_the_host(user, confirm, use_scanner, samples):
+    use_scanner(SCANNER=f"{__name__}.Thorough")
+    good, bad = confirm(user), confirm(user, content=samples["image/png"] + b"bad")
+
+    services.process_waiting()
+
+    good.refresh_from_db(), bad.refresh_from_db()
+    assert (good.status, good.scanner, bad.status) == ("ready", "x" * 100, "infected")
+
+
+def test_nothing_is_clean_that_was_not_read(user, confirm, use_scanner):
+    use_scanner(SCANNER=f"{__name__}.Hasty")
+    row = confirm(user)
+
+    with pytest.raises(ScannerUnavailable):
+        process_now(row)
+
+
+# The store is away, or has lost something
+
+
+@pytest.mark.parametrize("function", ["read_object", "copy_object", "inspect_object"])
+def test_the_store_fails_at_any_step(user, confirm, bucket, real_clamd, monkeypatch, function):
+    row = confirm(user)
+
+    def fail(*args, **kwargs):
+        raise StorageUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, function, fail)
+        with pytest.raises(StorageUnavailable):
+            process_now(row)
+
+    row.refresh_from_db()
+    assert (row.status, row.tries, row.copy_key) == ("scanning", 1, "")
+    services.process_waiting(with_put_off=True)
+    row.refresh_from_db()
+    assert row.is_ready
+    assert list_objects(bucket, row) == {row.key}
+
+
+def test_a_copy_that_is_not_there_is_not_served(user, confirm, real_clamd, monkeypatch):
+    row = confirm(user)
+    monkeypatch.setattr(storage, "copy_object", lambda **kwargs: "")
+
+    with pytest.raises(StorageUnavailable):
+        process_now(row)
+
+    row.refresh_from_db()
+    assert row.status == "scanning"
+
+
+def test_a_file_that_quarantine_lost_is_refused(user, confirm, bucket, real_clamd):
+    row = confirm(user)
+    bucket.Object(row.key).delete()
+
+    process_now(row)
+
+    assert (row.status, row.error["code"]) == ("rejected", "object_missing")
+
+
+def test_a_file_that_is_deleted_while_it_waits(user, confirm, bucket, real_clamd):
+    row = confirm(user)
+    list_objects(bucket, row)
+
+    services.delete_attachment(attachment_id=row.pk, user=user)
+
+    assert list_objects(bucket, row) == set()
+
+
+# Killed between any two steps
+
+
+class Killed(BaseException):
+    """Nothing that runs after it does anything: as after SIGKILL."""
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        (Attempt, "take"),
+        (scan, "scan_object"),
+        (storage, "copy_object"),
+        (scan, "_look_at_copy"),
+        (scan, "keep_linkable_message"),
+        (attempts, "carry_out_notes_of"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["clean", "infected"])
+def test_a_worker_dies_between_two_steps(
+    user, confirm, bucket, real_clamd, infected_content, samples, where, name, after, kind
+):
+    content = infected_content if kind == "infected" else samples["image/png"]
+    row = confirm(user, content=content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        steps = _Dying(patch, where, name, after=after)
+        with suppress(Killed):
+            process_now(row)
+        died = steps.died
+
+    assert died or kind == "infected"  # which makes no copy
+    Attachment.objects.filter(copy_key__gt="").update(lease_expires_at=timezone.now())
+    call_command("process_attachments", stuck=True, json=True)
+    row.refresh_from_db()
+    assert row.status == ("ready" if kind == "clean" else "infected")
+    ObjectDeletion.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    assert list_objects(bucket, row) == ({row.key} if kind == "clean" else set())
+
+
+class _Dying:
+    """Dies before or after a call; nothing that runs after it does anything, as after SIGKILL."""
+
+    def __init__(self, patch, where, name, *, after):
+        self.died = False
+        step = getattr(where, name)
+
+        def stop(*args, **kwargs):
+            if after:
+                step(*args, **kwargs)
+            self.died = True
+            for method in ("_give_up", "_give_way"):
+                patch.setattr(Attempt, method, lambda attempt: None)
+            raise Killed
+
+        patch.setattr(where, name, stop)
+
+
+def test_a_task_that_runs_twice_at_once(user, confirm, bucket, real_clamd, monkeypatch):
+    row = confirm(user)
+    scan_object = scanned.scan_object
+
+    def scan_twice(*args, **kwargs):
+        services.process_attachment(attachment_id=row.pk)  # finds it taken
+        return scan_object(*args, **kwargs)
+
+    monkeypatch.setattr(scan, "scan_object", scan_twice)
+    process_now(row)
+    services.process_attachment(attachment_id=row.pk)
+
+    assert row.is_ready
+    assert list_objects(bucket, row) == {row.key}
+
+
+def test_a_worker_that_wakes_up_too_late_publishes_nothing(
+    user, confirm, bucket, real_clamd, monkeypatch
+):
+    row = confirm(user)
+    copy_object, winners = storage.copy_object, []
+
+    def pause(**kwargs):
+        """Others finish meanwhile."""
+        monkeypatch.setattr(storage, "copy_object", copy_object)
+        Attachment.objects.update(lease_expires_at=timezone.now())
+        services.process_attachment(attachment_id=row.pk)
+        winners.append(Attachment.objects.get().key)
+        return copy_object(**kwargs)
+
+    monkeypatch.setattr(storage, "copy_object", pause)
+    process_now(row)
+
+    assert (row.status, [row.key]) == ("ready", winners)
+    assert list_objects(bucket, row) == {row.key}
+
+
+def test_a_lease_outlives_the_answer_of_a_scanner(user, confirm, real_clamd):
+    row = confirm(user)
+    Attempt.take(row)
+
+    row.refresh_from_db()
+    assert SCAN_LEASE - (row.lease_expires_at - timezone.now()) < timedelta(seconds=30)
+
+
+def test_the_backlog_is_told_when_it_is_old(user, confirm, api, real_clamd):
+    row = confirm(user)
+    assert services.find_backlog() is None  # a worker will take it any moment
+
+    since = timezone.now() - timedelta(hours=2)
+    Attachment.objects.update(waiting_since=since)
+
+    backlog = services.find_backlog()
+    assert (backlog.files, backlog.since) == (1, since)
+    response = api().get("/health")
+    assert response.status_code == 200  # the site works
+    assert response.json()["waiting"]["files"] == 1
+    process_now(row)
+    assert services.find_backlog() is None
