@@ -130,8 +130,7 @@ class AttachmentsSettings:
     @property
     def scanner(self) -> str:
         """Dotted path of the scanner's class; empty if files are not scanned."""
-        path = str(self["SCANNER"] or "")
-        return path if self.clamav_url or path != DEFAULTS["SCANNER"] else ""
+        return "" if self.uses_clamd and not self.clamav_url else str(self["SCANNER"])
 
     @property
     def signer_key(self) -> tuple[str, str] | None:
@@ -142,6 +141,11 @@ class AttachmentsSettings:
     def publishes_unscannable(self) -> bool:
         """Whether to serve what the scanner could not take; otherwise it is rejected."""
         return bool(self["UNSCANNABLE"] == "publish")
+
+    @property
+    def uses_clamd(self) -> bool:
+        """Whether the scanner is this app's own, which needs the address of a clamd."""
+        return bool(self["SCANNER"] == DEFAULTS["SCANNER"])
 
     @property
     def upload_expires_in(self) -> timedelta:

@@ -240,13 +240,6 @@ class StorageRefused(StorageUnavailable):
         return str(self.params["reason"])
 
 
-class ScannerUnavailable(Unavailable):
-    """There is no verdict. The file waits, and is scanned later."""
-
-    code = "scanner_unavailable"
-    message = _("The virus scanner is not available: %(reason)s.")
-
-
 class UnknownRejection(RejectedUpload):
     """A row keeps a code that this release does not know: a newer one wrote it."""
 
@@ -270,6 +263,31 @@ def make_rejection(*, code: str, params: dict[str, Any]) -> RejectedUpload:
     """The error that a row keeps as its code and its params."""
     unknown: type[RejectedUpload] = type("UnknownRejection", (UnknownRejection,), {"code": code})
     return _REJECTIONS.get(code, unknown)(**params)
+
+
+# Scanning: only workers and operators see this
+
+
+class ScannerUnavailable(Exception):
+    """There is no verdict. The file waits, and is scanned later."""
+
+    message = _("The virus scanner is not available: %(reason)s.")
+
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+    @property
+    def detail(self) -> str:
+        """The message in the active language."""
+        return str(self.message) % {"reason": self.reason}
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+OUTAGES = (StorageUnavailable, ScannerUnavailable)
+"""What background work ends with if a later try may succeed."""
 
 
 # Backups: only operators see these, in a terminal

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from uuid import UUID
 
 from attachments import services
-from attachments.errors import Unavailable
+from attachments.errors import OUTAGES
 from attachments.task_framework import task
 
 
@@ -27,7 +27,7 @@ def process_attachment(attachment_id: str) -> None:
     """What is left to do for one attachment. Any number of them, at any time, do no harm."""
     try:
         services.process_attachment(attachment_id=UUID(attachment_id))
-    except Unavailable:
+    except OUTAGES:
         later = services.find_retry_time(UUID(attachment_id))
         process_attachment.using(run_after=later).enqueue(attachment_id)
         raise

@@ -334,6 +334,8 @@ def test_each_service_sees_the_secrets_that_it_needs():
         "setup": {**site, **admin},
         "web": site,
         "worker": site,
+        "schedule": site,
+        "clamav": {},
     }
 
 
@@ -347,7 +349,8 @@ def test_nothing_of_ours_uses_the_root_key_and_nothing_that_serves_the_admin_key
         for name, service in SERVICES.items()
     }
 
-    assert users["web"] == users["worker"] == {"nodus", "nodus-signer", "nodus-reader"}
+    servers = {"nodus", "nodus-signer", "nodus-reader"}
+    assert users["web"] == users["worker"] == users["schedule"] == servers
     assert users["setup"] == {*users["web"], "nodus-admin"}
     assert SERVICES["minio"]["environment"]["MINIO_ROOT_USER"] == "nodus-root"
 

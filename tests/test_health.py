@@ -6,7 +6,7 @@ from tests.stores import take_store_away
 pytestmark = pytest.mark.django_db
 
 
-def test_all_is_well(api):
+def test_all_is_well(api, bucket):
     response = api().get("/health")
 
     assert response.status_code == 200

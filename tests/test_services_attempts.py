@@ -9,7 +9,8 @@ from attachments import services, storage
 from attachments.errors import NotFound, SizeMismatch, UploadInProgress
 from attachments.models import Attachment, ObjectDeletion
 from attachments.services import attempts
-from attachments.services.attempts import LEASE, Attempt
+from attachments.services.attempts import Attempt
+from attachments.services.leases import LEASE, RETRY_AFTER
 
 pytestmark = pytest.mark.django_db
 
@@ -226,7 +227,7 @@ def test_a_worker_that_fails_leaves_the_row_to_others_a_little_later(row):
 
     stored = Attachment.objects.get()
     assert (stored.status, stored.in_background) == ("verifying", True)
-    assert timedelta(0) < read_lease() < attempts.RETRY_AFTER[0]
+    assert timedelta(0) < read_lease() < RETRY_AFTER[0]
 
 
 def test_a_row_that_goes_under_an_attempt(row):

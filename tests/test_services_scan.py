@@ -13,7 +13,8 @@ from attachments.errors import Infected, ScannerUnavailable, StorageUnavailable,
 from attachments.models import Attachment, ObjectDeletion
 from attachments.scanning import Outcome, Verdict
 from attachments.services import attempts, process, scan, scanned, verify
-from attachments.services.attempts import RETRY_AFTER, SCAN_LEASE, Attempt
+from attachments.services.attempts import Attempt
+from attachments.services.leases import RETRY_AFTER, SCAN_LEASE
 from attachments.storage import copies
 from tests.clamd import EICAR, FOUND, STREAM_MAX_BYTES, answer, nest, play
 from tests.stores import get_checksum

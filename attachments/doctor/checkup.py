@@ -15,6 +15,7 @@ from attachments.doctor import (
     keys,
     onlookers,
     round_trip,
+    scanner,
     surroundings,
 )
 from attachments.doctor.examination import Examination
@@ -49,6 +50,7 @@ def list_probes() -> list[Probe]:
         *keys.get_probes(),
         *onlookers.PROBES,
         *conditions.PROBES,
+        *scanner.get_probes(),
     ]
 
 

@@ -32,7 +32,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from attachments.errors import StorageRefused, Unavailable
+from attachments.errors import OUTAGES, StorageRefused
 
 COULD_NOT_RUN = 2
 """The exit status of a command that could not work; 1 means that it found something wrong."""
@@ -86,7 +86,7 @@ def stop_at_outages(hint: str = "") -> Iterator[None]:
         yield
     except StorageRefused as error:  # no "try again later" here
         raise CommandError(error.reason, returncode=COULD_NOT_RUN) from error
-    except Unavailable as error:
+    except OUTAGES as error:
         cause = f"({error.__cause__})" if error.__cause__ else ""
         message = " ".join(filter(None, [str(error.detail), hint, cause]))
         raise CommandError(message, returncode=COULD_NOT_RUN) from error

@@ -3,13 +3,10 @@
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from time import monotonic
 from typing import Any, NoReturn
 
 from django.db import transaction
-from django.db.models import Q
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from attachments.conf import conf
@@ -21,27 +18,16 @@ from attachments.services.deletions import (
     note_deletions,
     note_late_copy,
 )
+from attachments.services.leases import (
+    IS_FREE_FOR_REQUEST,
+    IS_FREE_FOR_WORKER,
+    LEASE,
+    LEASE_ENDS,
+    NOW,
+    RETRY_TIMES,
+    SCAN_LEASE,
+)
 from attachments.services.news import tell_ready, tell_refused
-
-# A dead attempt keeps others waiting for so long; a living one renews its lease.
-LEASE = timedelta(minutes=2)
-# While a scanner thinks, nobody renews it.
-SCAN_LEASE = timedelta(minutes=5)
-# When a worker could not finish, others try after so long: at the second time, the second of these.
-RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 4, 8, 15))
-# By the clock of the database, as those who compete may run on several machines.
-_NOW = Now()
-_LEASE_ENDS = {lease: Now() + lease for lease in (LEASE, SCAN_LEASE)}
-_RETRY_TIMES = [Now() + delay for delay in RETRY_AFTER]
-_IS_OVER = Q(lease_expires_at__lte=Now())
-_IS_FREE_FOR_REQUEST = Q(waiting_since=None) & (
-    Q(status=Attachment.Status.PENDING) | Q(status=Attachment.Status.VERIFYING) & _IS_OVER
-)
-_IS_FREE_FOR_WORKER = (
-    Q(waiting_since__isnull=False)
-    & Q(status__in=[Attachment.Status.VERIFYING, Attachment.Status.SCANNING])
-    & _IS_OVER
-)
 
 
 class AttemptLost(Exception):
@@ -93,13 +79,11 @@ class Attempt:
             # As it was read: not, for instance, one that was handed over to a worker meanwhile.
             is_taken = attachment.change(
                 where={"status": attachment.status, "copy_key": old_key},
-                and_where=(
-                    _IS_FREE_FOR_WORKER if attachment.in_background else _IS_FREE_FOR_REQUEST
-                ),
+                and_where=(IS_FREE_FOR_WORKER if attachment.in_background else IS_FREE_FOR_REQUEST),
                 status=attachment.status if is_scanned else Attachment.Status.VERIFYING,
                 copy_key=key,
                 copy_upload_id="",
-                lease_expires_at=_LEASE_ENDS[SCAN_LEASE if is_scanned else LEASE],
+                lease_expires_at=LEASE_ENDS[SCAN_LEASE if is_scanned else LEASE],
             )
             if not is_taken:
                 raise UploadInProgress
@@ -133,7 +117,7 @@ class Attempt:
     def check_is_held(self) -> None:
         """Begin the lease anew. Raises ``AttemptLost`` if another took the row, or it is gone."""
         lease = SCAN_LEASE if self.attachment.is_quarantined else LEASE
-        self._change(lease_expires_at=_LEASE_ENDS[lease])
+        self._change(lease_expires_at=LEASE_ENDS[lease])
         self._renewed_at = monotonic()
 
     def name_upload(self, upload_id: str) -> None:
@@ -147,7 +131,7 @@ class Attempt:
             self._end(
                 status=Attachment.Status.SCANNING,
                 storage_key=self.key,
-                lease_expires_at=_NOW,
+                lease_expires_at=NOW,
                 waiting_since=self.attachment.waiting_since or timezone.now(),
                 **fields,
             )
@@ -181,7 +165,7 @@ class Attempt:
     def hand_over(self, **fields: Any) -> None:
         """Leave the work to a worker. Raises ``AttemptLost``."""
         since = self.attachment.waiting_since or timezone.now()
-        self._let_go(waiting_since=since, lease_expires_at=_NOW, **fields)
+        self._let_go(waiting_since=since, lease_expires_at=NOW, **fields)
 
     def release(self) -> None:
         """Let the next confirm have the row at once. Raises ``AttemptLost``."""
@@ -210,7 +194,7 @@ class Attempt:
         with suppress(AttemptLost):
             if self.in_background:
                 tries = self.attachment.tries
-                delay = _RETRY_TIMES[min(tries, len(_RETRY_TIMES) - 1)]
+                delay = RETRY_TIMES[min(tries, len(RETRY_TIMES) - 1)]
                 self._let_go(lease_expires_at=delay, tries=tries + 1)
             else:
                 self.release()

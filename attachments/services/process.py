@@ -13,11 +13,11 @@ from django.db.models import Count, Min
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from attachments.errors import StorageUnavailable, Unavailable
+from attachments.errors import OUTAGES, StorageUnavailable
 from attachments.models import Attachment, AttachmentQuerySet
-from attachments.services.attempts import RETRY_AFTER
 from attachments.services.checksums import add_checksum
 from attachments.services.confirm import verify_in_background
+from attachments.services.leases import RETRY_AFTER
 from attachments.services.scan import scan_quarantined
 
 BATCH_SIZE = 100
@@ -34,7 +34,7 @@ class Step:
     find: Callable[[], AttachmentQuerySet]
     """The rows that need it, and that nobody works on. Done, the row is not among them."""
     do: Callable[[Attachment], None]
-    """Safe to repeat, and to do twice at once. Raises ``Unavailable`` if a later try may do it."""
+    """Safe to repeat, and to do twice at once. Raises one of ``OUTAGES``: a later try may do it."""
 
 
 STEPS = (
@@ -99,7 +99,7 @@ def process_waiting(
         for attachment_id in _iterate_ids(step.find()):
             try:
                 process_attachment(attachment_id=attachment_id)
-            except Unavailable as error:
+            except OUTAGES as error:
                 failure = error if isinstance(error, StorageUnavailable) else failure
                 report.failed, failures_in_a_row = report.failed + 1, failures_in_a_row + 1
                 if failures_in_a_row == MAX_FAILURES_IN_A_ROW:

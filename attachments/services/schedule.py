@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Min
 from django.db.models.functions import Now
 
-from attachments.errors import Unavailable
+from attachments.errors import OUTAGES
 from attachments.models import PeriodicJob
 from attachments.services.kept_usage import refresh_usage
 from attachments.services.process import process_waiting
@@ -76,7 +76,7 @@ def _run(job: Job, run_id: UUID) -> bool:
         with _keep_lease(run_id):
             job.run()
         pause = job.every
-    except Unavailable as error:
+    except OUTAGES as error:
         logger.warning("The job %s was left undone: %s", job.name, error)
         pause = min(job.every, RETRY_AFTER)
     finally:
