@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from django.apps import AppConfig, apps
 from django.conf import settings
@@ -128,33 +127,17 @@ def _check_content_types(allowed: Any) -> list[CheckMessage]:
 
 
 def _check_scanner() -> list[CheckMessage]:
-    problem, path = "", conf.scanner
-    url = urlsplit(conf.clamav_url)
-    if conf["UNSCANNABLE"] not in ("reject", "publish"):
-        problem = (
-            f"ATTACHMENTS['UNSCANNABLE'] is 'reject' or 'publish', not {conf['UNSCANNABLE']!r}."
-        )
-    elif conf.clamav_url and not _is_clamd_address(url):
-        problem = f"ATTACHMENTS['CLAMAV_URL'] is not the address of a clamd: {conf.clamav_url!r}."
-    elif path:
-        try:
-            if not callable(getattr(import_string(path), "scan", None)):
-                problem = f"ATTACHMENTS['SCANNER'] names {path!r}, which has no method scan."
-        except ImportError as error:
-            problem = f"ATTACHMENTS['SCANNER'] names {path!r}, which cannot be imported: {error}"
-    hint = (
-        "See “Scanning for viruses” in the README: unix:///run/clamav/clamd.ctl, tcp://host:3310."
-    )
-    return [Error(problem, hint=hint, id="attachments.E008")] if problem else []
-
-
-def _is_clamd_address(url: SplitResult) -> bool:
+    path = conf.scanner
+    if not path:
+        return []
     try:
-        is_port = url.port is None or url.port > 0
-    except ValueError:
-        return False
-    is_tcp = url.scheme == "tcp" and bool(url.hostname) and is_port and url.path in ("", "/")
-    return is_tcp or (url.scheme == "unix" and not url.netloc and len(url.path) > 1)
+        if callable(getattr(import_string(path), "scan", None)):
+            return []
+        problem = f"ATTACHMENTS['SCANNER'] names {path!r}, which has no method scan."
+    except ImportError as error:
+        problem = f"ATTACHMENTS['SCANNER'] names {path!r}, which cannot be imported: {error}"
+    hint = "See “Scanning for viruses” in the README."
+    return [Error(problem, hint=hint, id="attachments.E008")]
 
 
 def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

@@ -44,7 +44,7 @@ class RealClamd:
         config = self.directory / "clamd.conf"
         config.write_text(
             f"Foreground yes\nDatabaseDirectory {database}\nLocalSocket {self.socket_path}\n"
-            f"TemporaryDirectory {self.directory}\nAlertExceedsMax yes\nMaxThreads 4\n{self.config}"
+            f"TemporaryDirectory {self.directory}\nMaxThreads 4\n{self.config}\n"
         )
         log = self.directory / "clamd.log"
         with log.open("wb") as output:

@@ -31,8 +31,10 @@ def start(name: str, *args: Any, **options: Any) -> subprocess.Popen[str]:
     return start_python("manage.py", name, *args, **options)
 
 
-def start_python(*args: Any, **options: Any) -> subprocess.Popen[str]:
-    """Start Python in a process of its own, on the tests' database."""
-    environment = {**os.environ, "DATABASE_URL": get_database_url()}
+def start_python(
+    *args: Any, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    """Start Python in a process of its own, on the tests' database, with these variables too."""
+    environment = {**os.environ, "DATABASE_URL": get_database_url(), **(env or {})}
     command = [sys.executable, *map(str, args)]
     return subprocess.Popen(command, env=environment, text=True, **options)

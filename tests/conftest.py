@@ -319,7 +319,7 @@ def clamd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clamd.Rea
     """A real ClamAV that knows one signature, EICAR. Nobody asks it yet."""
     if not clamd.is_clamd_installed():
         pytest.skip("clamd is not installed (Debian: clamav-daemon)")
-    config = f"StreamMaxLength {clamd.STREAM_MAX_BYTES}\n"
+    config = f"AlertExceedsMax yes\nStreamMaxLength {clamd.STREAM_MAX_BYTES}"
     real = clamd.RealClamd(directory=tmp_path_factory.mktemp("clamd"), config=config)
     real.start()
     yield real

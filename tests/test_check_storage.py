@@ -13,10 +13,11 @@ from django.core.management import CommandError
 from django.utils import translation
 
 from attachments import doctor, storage
-from attachments.doctor import checkup
+from attachments.doctor import checkup, scanner
 from attachments.doctor.examination import CONTENT, Examination
 from attachments.doctor.surroundings import compare_clocks, compare_regions, judge_address
 from tests import commands
+from tests.clamd import RealClamd, is_clamd_installed
 from tests.proxy import StoreProxy
 from tests.stores import (
     get_root_key,
@@ -463,6 +464,37 @@ def test_a_store_that_stalls_is_not_waited_for_for_ever(ready_bucket, monkeypatc
 
 
 # What is left behind
+
+
+@pytest.mark.parametrize(
+    ("config", "level", "seen"),
+    [
+        ("AlertExceedsMax yes\nMaxRecursion 100", "ok", "Heuristics.Limits.Exceeded.MaxRecursion"),
+        ("AlertExceedsMax no", "error", "clean"),
+    ],
+)
+def test_clamd_says_what_it_did_not_look_into(tmp_path, use_scanner, config, level, seen):
+    if not is_clamd_installed():
+        pytest.skip("clamd is not installed (Debian: clamav-daemon)")
+    clamd = RealClamd(directory=tmp_path, config=config)
+    clamd.start()
+    use_scanner(clamd.url)
+    try:
+        (probe,) = scanner.get_probes()
+        found = probe.look(Examination())
+    finally:
+        clamd.stop()
+
+    assert (found.level, found.text) == (level, seen)
+
+
+def test_the_scanner_is_down(ready_bucket, use_scanner):
+    use_scanner("unix:///nowhere/clamd.sock")
+
+    bad, findings = check("error")
+
+    assert bad == {"scanner"}
+    assert "The virus scanner is not available" in findings["scanner"].seen
 
 
 def test_a_killed_check_is_cleaned_up_by_the_next(proxy, monkeypatch, ready_bucket):

@@ -63,6 +63,12 @@ def test_a_mistyped_key(settings):
         ("PUBLIC_ENDPOINT_URL", "http://[::1"),
         ("CORS_ALLOWED_ORIGINS", ["https://a.example", "app.example.com"]),
         ("CORS_ALLOWED_ORIGINS", ["https://app.example.com/"]),
+        ("UNSCANNABLE", "ignore"),
+        ("CLAMAV_URL", "localhost:3310"),
+        ("CLAMAV_URL", "http://localhost:3310"),
+        ("CLAMAV_URL", "tcp://"),
+        ("CLAMAV_URL", "tcp://clamav:port"),
+        ("CLAMAV_URL", "unix://clamd.ctl"),
     ],
 )
 def test_a_value_of_the_wrong_kind(settings, key, value):
@@ -83,6 +89,10 @@ def test_a_value_of_the_wrong_kind(settings, key, value):
         ("RETENTION_DAYS", 36_500),
         ("CDN_URL", "https://cdn.example.com/files/"),
         ("PUBLIC_ENDPOINT_URL", "http://[::1]:9000"),
+        ("UNSCANNABLE", "publish"),
+        ("CLAMAV_URL", "unix:///run/clamav/clamd.ctl"),
+        ("CLAMAV_URL", "tcp://clamav"),
+        ("CLAMAV_URL", "tcp://[::1]:3310"),
         ("CORS_ALLOWED_ORIGINS", ["*", "https://*.example.com", "capacitor://localhost"]),
     ],
 )
@@ -160,6 +170,14 @@ def test_a_type_that_nothing_can_recognise(settings):
     assert (warning.id, warning.level) == ("attachments.W005", WARNING)
     assert "'application/x-mine'" in warning.msg
     assert "application/octet-stream" in warning.hint
+
+
+@pytest.mark.parametrize("value", ["nosuch.Scanner", "x", "attachments.policy.get_access_policy"])
+def test_a_wrong_scanner(settings, value):
+    (error,) = check(settings, SCANNER=value)
+
+    assert error.id == "attachments.E008"
+    assert repr(value) in error.msg
 
 
 @pytest.mark.parametrize("value", ["nosuch.Policy", "attachments.policy.get_access_policy", "x"])

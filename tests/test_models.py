@@ -60,6 +60,8 @@ def test_keys(user):
     assert row.pending_key == f"pending/{row.pk}"
     assert re.fullmatch(rf"attachments/{row.pk}/[0-9a-f]{{32}}/Cat-photo\.jpeg", row.make_key())
     assert row.make_key() != row.make_key()
+    assert re.fullmatch(rf"quarantine/{row.pk}/[0-9a-f]{{32}}", row.make_quarantine_key())
+    assert row.make_quarantine_key() != row.make_quarantine_key()
     assert str(row) == "Cat photo.jpeg"
 
 
@@ -70,6 +72,7 @@ def test_keys(user):
     [
         ("message_id IS NULL AND status = 'ready' AND confirmed_at < now()", "attachments_orphans"),
         ("status IN ('pending', 'verifying') AND expires_at < now()", "attachments_stale"),
+        ("waiting_since IS NOT NULL ORDER BY id LIMIT 1000", "attachments_waiting"),
         ("message_id = 1", "attachments_linked"),
         ("user_id = 1 ORDER BY created_at DESC", "attachments_user_created"),
     ],
@@ -126,6 +129,7 @@ def test_a_column_that_is_added_under_a_running_server_breaks_nothing(user, atta
         {"status": "ready", "size_bytes": None},
         {"status": "ready", "size_bytes": 1, "storage_key": ""},
         {"status": "verifying", "lease_expires_at": None},
+        {"status": "scanning", "waiting_since": None},
     ],
 )
 def test_the_database_refuses_what_the_code_never_writes(user, upload, values):

@@ -1,11 +1,12 @@
 """From confirm to ready or infected, with a real ClamAV: states, objects, outages and kills."""
 
+import json
+import signal
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 import requests
-from django.core.management import call_command
 from django.utils import timezone
 
 from attachments import services, storage
@@ -16,7 +17,8 @@ from attachments.services import attempts, process, scan, scanned, verify
 from attachments.services.attempts import Attempt
 from attachments.services.leases import RETRY_AFTER, SCAN_LEASE
 from attachments.storage import copies
-from tests.clamd import EICAR, FOUND, STREAM_MAX_BYTES, answer, nest, play
+from tests.clamd import EICAR, FOUND, STREAM_MAX_BYTES, answer, nest, play, read_file
+from tests.commands import run, start
 from tests.stores import get_checksum
 
 pytestmark = pytest.mark.django_db
@@ -218,6 +220,19 @@ def test_a_file_waits_for_a_scanner_that_is_down(user, confirm, use_scanner, rea
     assert (row.status, row.tries) == ("ready", 0)
 
 
+def test_the_command_says_what_still_waits(user, confirm, use_scanner, real_clamd):
+    use_scanner("unix:///nowhere/clamd.sock")
+    confirm(user)
+
+    report = json.loads(run("process_attachments", "--json", status=1))
+    assert report == {"processed": 0, "failed": 1, "waiting": 1}
+    report = json.loads(run("process_attachments", "--json", "--stuck", status=1))
+    assert report == {"processed": 0, "failed": 0, "waiting": 1}  # it is put off
+    use_scanner(real_clamd.url)
+    assert "Still waiting" in run("process_attachments")
+    assert Attachment.objects.get().is_ready
+
+
 def test_a_scanner_that_is_restarted(user, confirm, real_clamd):
     row = confirm(user)
     real_clamd.stop()
@@ -405,7 +420,7 @@ def test_a_worker_dies_between_two_steps(
 
     assert died or kind == "infected"  # which makes no copy
     Attachment.objects.filter(copy_key__gt="").update(lease_expires_at=timezone.now())
-    call_command("process_attachments", stuck=True, json=True)
+    run("process_attachments", "--stuck")
     row.refresh_from_db()
     assert row.status == ("ready" if kind == "clean" else "infected")
     ObjectDeletion.objects.update(due_at=timezone.now() - timedelta(seconds=1))
@@ -428,6 +443,33 @@ class _Dying:
             raise Killed
 
         patch.setattr(where, name, stop)
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_is_killed_while_clamd_scans(user, confirm, bucket, clamd_server, use_scanner):
+    """By SIGKILL, in a process of its own."""
+    process = None
+
+    def kill(connection):
+        read_file(connection)
+        process.kill()
+
+    with play(kill) as fake:
+        use_scanner(fake.url)
+        row = confirm(user)
+        process = start("process_attachments", env={"ATTACHMENTS_CLAMAV_URL": fake.url})
+        assert process.wait(timeout=60) == -signal.SIGKILL
+
+    held = Attachment.objects.get()
+    assert (held.status, held.copy_key > "") == ("scanning", True)
+    use_scanner(clamd_server.url)
+    assert services.process_waiting().processed == 0  # the lease of the dead keeps others out
+    Attachment.objects.update(lease_expires_at=timezone.now())
+    run("process_attachments", "--stuck")
+    row.refresh_from_db()
+    assert row.is_ready
+    assert list_objects(bucket, row) == {row.key}
 
 
 def test_a_task_that_runs_twice_at_once(user, confirm, bucket, real_clamd, monkeypatch):

@@ -178,7 +178,7 @@ def test_usage_follows_every_change(user, other_user, message_of, make_rows, api
         make_rows(owner, 2, status="pending", size_bytes=None)
         make_rows(owner, status="pending", size_bytes=40)
         make_rows(owner, status="verifying", size_bytes=50)
-        make_rows(owner, status="scanning")
+        make_rows(owner, status="scanning", waiting_since=timezone.now())
         make_rows(owner, status="rejected")
     assert_usage_is_right()
     before = read_usage()

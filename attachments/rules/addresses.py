@@ -20,6 +20,15 @@ def is_origin(text: str) -> bool:
     return url is not None and bool(url.scheme and url.netloc) and not url.path and "@" not in text
 
 
+def is_clamd_address(text: str) -> bool:
+    """Whether it is ``tcp://host:port``, where the port may lack, or ``unix:///path``."""
+    url = _split(text)
+    if url is None:
+        return False
+    is_tcp = url.scheme == "tcp" and bool(url.hostname) and url.path in {"", "/"}
+    return is_tcp or (url.scheme == "unix" and not url.netloc and len(url.path) > 1)
+
+
 def _split(text: str) -> SplitResult | None:
     """None for what is no address, or has more than a path."""
     try:

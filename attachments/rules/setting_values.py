@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from attachments.rules.addresses import is_address, is_origin
+from attachments.rules.addresses import is_address, is_clamd_address, is_origin
 
 # The largest value that makes sense, by the end of a key or the whole of it, and why.
 _MAXIMA = {
@@ -46,6 +46,11 @@ def _explain_wrong_list(key: str, value: Any) -> str | None:
 
 
 def _explain_wrong_text(key: str, value: str) -> str | None:
+    if key == "CLAMAV_URL":
+        is_right = not value or is_clamd_address(value)
+        return None if is_right else "unix:///path/to/clamd.ctl or tcp://host:3310"
+    if key == "UNSCANNABLE":
+        return None if value in ("reject", "publish") else "'reject' or 'publish'"
     if key.endswith("_URL") and value and not is_address(value):
         return "an address such as 'https://files.example.com'"
     if key.endswith("_RATE") and value and not _RATE.fullmatch(value):
