@@ -109,7 +109,7 @@ confirm = extend_schema(
     responses={
         200: AttachmentSerializer,
         202: OpenApiResponse(
-            AttachmentSerializer, _("A worker verifies it: look or confirm again.")
+            AttachmentSerializer, _("A worker verifies or scans it: look or confirm again.")
         ),
         **describe_errors(
             errors.NotUploaded,
@@ -119,6 +119,8 @@ confirm = extend_schema(
             errors.ContentMismatch,
             errors.SizeMismatch,
             errors.ChecksumMismatch,
+            errors.Infected,
+            errors.Unscannable,
             errors.ObjectMissing,
             *_METADATA_ERRORS,
             has_body=True,

@@ -15,6 +15,9 @@ from attachments.models import Attachment
 from attachments.scanning import Outcome, Verdict, get_scanner
 from attachments.storage.threads import read_ahead
 
+# A thread that reads while the scanner takes bytes pays for files beyond so many.
+READ_AHEAD_FROM = 4 * 2**20
+
 
 def scan_object(
     attachment: Attachment,
@@ -45,7 +48,10 @@ class _Reading:
 
     def read(self) -> Generator[bytes, None, None]:
         is_hashed = not self.attachment.checksum_sha256
-        for chunk in read_ahead(storage.read_object(self.attachment.key)):
+        chunks = storage.read_object(self.attachment.key)
+        if (self.attachment.size_bytes or 0) > READ_AHEAD_FROM:
+            chunks = read_ahead(chunks)
+        for chunk in chunks:
             self.on_chunk()
             if is_hashed:
                 self._digest.update(chunk)

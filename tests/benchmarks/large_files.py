@@ -57,7 +57,8 @@ def measure_file(size_bytes: int) -> Figures:
 
     from attachments import services, storage
     from attachments.models import Attachment
-    from attachments.services import process
+    from attachments.services.checksums import add_checksum
+    from attachments.services.confirm import verify_in_background
 
     user, _ = get_user_model().objects.get_or_create(username="large")
     ticket = services.presign_upload(user=user, filename="a.png", content_type="image/png")
@@ -70,10 +71,10 @@ def measure_file(size_bytes: int) -> Figures:
     answer_seconds = take_time(confirm)
     one_piece_seconds = take_time(lambda: copy_in_one_piece(pending_key))
     row = Attachment.objects.get(pk=ticket.attachment_id)
-    parts_seconds = take_time(lambda: process._verify(row))
+    parts_seconds = take_time(lambda: verify_in_background(row))
     row.refresh_from_db()
     assert (row.status, row.size_bytes) == ("ready", size_bytes)
-    checksum_seconds = take_time(lambda: process._add_checksum(row))
+    checksum_seconds = take_time(lambda: add_checksum(row))
     services.remove_now()
     storage.delete_objects([row.key])
     return Figures(
