@@ -225,7 +225,10 @@ def test_what_is_not_ready_is_seen_by_its_uploader_and_staff_alone(
         return services.get_attachment(attachment_id=ticket.attachment_id, user=viewer)
 
     for status in Attachment.Status:
-        Attachment.objects.update(status=status, size_bytes=1, lease_expires_at=timezone.now())
+        now = timezone.now()
+        Attachment.objects.update(
+            status=status, size_bytes=1, lease_expires_at=now, waiting_since=now
+        )
         assert see(user).pk == see(staff_user).pk == ticket.attachment_id
         if status == "ready":
             assert see(other_user)

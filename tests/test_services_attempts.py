@@ -138,7 +138,7 @@ def test_an_attempt_that_lost_its_row_by_publishing_deletes_nothing(row, bucket)
     attempt.may_have_copied = True
 
     with pytest.raises(UploadInProgress), attempt.hold():
-        attempt.publish(size_bytes=4)
+        attempt.settle(size_bytes=4)
         attempt.check_is_held()
 
     assert bucket.Object(attempt.key).content_length == 4
@@ -187,7 +187,7 @@ def test_whoever_leaves_a_key_notes_it_or_does_not_leave_it(row, monkeypatch, ch
     with pytest.raises(ConnectionError):
         Attempt.take(Attachment.find(row.pk)) if change == "take" else change(attempt)
 
-    assert Attachment.objects.get().key == attempt.key
+    assert Attachment.objects.get().copy_key == attempt.key
 
 
 def test_whatever_ends_an_attempt_half_way_releases_it(row):
@@ -213,7 +213,7 @@ def test_what_was_published_stays_so_though_the_answer_was_lost(row, monkeypatch
     monkeypatch.setattr(Attachment, "change", lose_answer)
 
     with pytest.raises(OperationalError), attempt.hold():
-        attempt.publish(size_bytes=1)
+        attempt.settle(size_bytes=1)
 
     assert Attachment.objects.get().status == "ready"
 

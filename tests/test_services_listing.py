@@ -138,6 +138,7 @@ def make_mixture(user, other_user, stranger, message_of):
         for message in (None, shared, message_of(user), message_of(stranger)):
             for status in Attachment.Status:
                 fields = {"message": message, "status": status, "lease_expires_at": MOMENT}
+                fields |= {"waiting_since": MOMENT}
                 make_rows(owner, 1, **fields, created_at=MOMENT + timedelta(seconds=len(status)))
     return shared, list(Attachment.objects.select_related("message").order_by("-created_at", "-pk"))
 
