@@ -1,8 +1,11 @@
-"""`python -m tests.benchmarks.scanning`: MB/s through clamd, and memory from 1 MB to 1 GB.
+"""`python -m tests.benchmarks.scanning`: MB/s through clamd, memory from 1 MB to 1 GB, and waits.
 
 The same bytes go through the same clamd in turns: by a bare loop over files on the disk, by a bare
 loop over the objects, and by the worker's own scan of these objects. Each size has a process of its
 own, which shows whether memory grows. It needs Debian's clamd, and is judged by the best of each.
+
+Then it waits for small files, from the confirm until they are ready: without a scanner, with one and
+a worker that is called at once, and with a real `db_worker`, which looks once a second.
 """
 
 import argparse
@@ -11,16 +14,20 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from nodus.dev.samples import make_pdf
 from tests.benchmarks.memory import measure_peak_mb
 from tests.benchmarks.scale import take_time
 from tests.benchmarks.server import open_services
+from tests.benchmarks.uploads import SMALL_FILE_BYTES
 from tests.clamd import RealClamd
 
 MIB = 2**20
@@ -44,13 +51,22 @@ class Figures:
     peak_mb: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    name: str
+    p50_ms: float
+    p95_ms: float
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 32, 1024], help="in MiB")
     parser.add_argument("--total", type=int, default=256, help="MiB of all files of one size")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--url", help=argparse.SUPPRESS)  # of the process of one size
+    parser.add_argument("--files", type=int, default=40, help="small files to wait for")
+    parser.add_argument("--url", help=argparse.SUPPRESS)  # in the process of one size
+    parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)  # of its files
     options = parser.parse_args()
     if options.url:
         (size,) = options.sizes
@@ -61,21 +77,28 @@ def main() -> int:
         clamd.start()
         try:
             runs = [run_size(size, clamd.url, options) for size in options.sizes]
+            waits = measure_waits(clamd.url, options.files)
         finally:
             clamd.stop()
     growth = runs[-1].peak_mb - runs[0].peak_mb
     if options.json:
-        print(json.dumps({"runs": [asdict(run) for run in runs], "growth_mb": growth}))
+        figures = {"runs": [asdict(run) for run in runs], "growth_mb": growth}
+        print(json.dumps({**figures, "waits": [asdict(wait) for wait in waits]}))
     else:
         print_table(runs)
         print(f"Memory {growth:+.0f} MB (less than {MOST_GROWTH_MB}).")
+        print_waits(waits)
     return int(growth >= MOST_GROWTH_MB or min(run.ratio for run in runs) < LEAST_RATIO)
 
 
 def run_size(size: int, url: str, options: argparse.Namespace) -> Figures:
     command = [sys.executable, "-m", "tests.benchmarks.scanning", "--sizes", str(size)]
-    command += ["--total", str(options.total), "--rounds", str(options.rounds), "--url", url]
-    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    command += ["--rounds", str(options.rounds), "--url", url]
+    with tempfile.TemporaryDirectory() as name:
+        for number in range(max(options.total // size, 1)):
+            make_file(f"quarantine/{size}/{number}", Path(name, str(number)), size * MIB)
+        command += ["--directory", name]
+        run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return Figures(**json.loads(run.stdout.splitlines()[-1]))
 
 
@@ -88,36 +111,34 @@ def measure_size(size_mib: int, options: argparse.Namespace) -> Figures:
     from attachments.services.scanned import scan_object
     from attachments.storage import read_object
 
-    count = max(options.total // size_mib, 1)
-    keys = [f"quarantine/{size_mib}/{number}" for number in range(count)]
-    rows = [Attachment(storage_key=key, size_bytes=size_mib * MIB) for key in keys]
-    with tempfile.TemporaryDirectory() as name:
-        paths = [Path(name, str(number)) for number in range(count)]
-        for row, path in zip(rows, paths, strict=True):
-            make_file(row.key, path, size_mib * MIB)
-            row.checksum_sha256 = "known"  # most stores tell it
+    paths = sorted(options.directory.iterdir())
+    keys = [f"quarantine/{size_mib}/{path.name}" for path in paths]
+    rows = [  # most stores tell the SHA-256
+        Attachment(storage_key=key, size_bytes=size_mib * MIB, checksum_sha256="known")
+        for key in keys
+    ]
 
-        def scan_bare(files: Iterable[Iterable[bytes]]) -> None:
-            for chunks in files:
-                assert scan(options.url, chunks) == b"stream: OK\0"
+    def scan_bare(files: Iterable[Iterable[bytes]]) -> None:
+        for chunks in files:
+            assert scan(options.url, chunks) == b"stream: OK\0"
 
-        def scan_by_service() -> None:
-            for row in rows:
-                assert scan_object(row).verdict.outcome == "clean"
+    def scan_by_service() -> None:
+        for row in rows:
+            assert scan_object(row).verdict.outcome == "clean"
 
-        works: dict[str, Callable[[], None]] = {
-            "disk": lambda: scan_bare(map(read_file, paths)),
-            "bare": lambda: scan_bare(read_object(row.key) for row in rows),
-            "service": scan_by_service,
-        }
-        seconds = {name: [] for name in works}
-        for _ in range(options.rounds):
-            for kind, work in works.items():
-                seconds[kind].append(take_time(work))
-    speeds = {name: count * size_mib / min(times) for name, times in seconds.items()}
+    works: dict[str, Callable[[], None]] = {
+        "disk": lambda: scan_bare(map(read_file, paths)),
+        "bare": lambda: scan_bare(map(read_object, keys)),
+        "service": scan_by_service,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(options.rounds):
+        for name, work in works.items():
+            seconds[name].append(take_time(work))
+    speeds = {name: len(rows) * size_mib / min(times) for name, times in seconds.items()}
     return Figures(
         size_mib=size_mib,
-        files=count,
+        files=len(rows),
         disk_mb_per_second=speeds["disk"],
         bare_mb_per_second=speeds["bare"],
         service_mb_per_second=speeds["service"],
@@ -150,6 +171,79 @@ def scan(url: str, chunks: Iterable[bytes]) -> bytes:
             connection.sendall(len(chunk).to_bytes(4, "big") + chunk)
         connection.sendall(bytes(4))
         return connection.recv(4096)
+
+
+def measure_waits(url: str, files: int) -> list[Wait]:
+    """Seconds from the confirm of 10 KB until it is ready."""
+    from django.conf import settings
+
+    def use(**keys: str) -> None:
+        settings.ATTACHMENTS = {**settings.ATTACHMENTS, **keys}
+
+    waits = [measure_wait("no scanner", files, finish=lambda row: None)]
+    use(CLAMAV_URL=url)
+    waits.append(measure_wait("scanner, a worker at once", files, finish=process))
+    environment = {**os.environ, "ATTACHMENTS_CLAMAV_URL": url}
+    command = [sys.executable, "-m", "django", "db_worker", "--no-reload"]
+    worker = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        waits.append(measure_wait("scanner, db_worker", files, finish=await_ready))
+    finally:
+        worker.terminate()
+        worker.wait()
+    return waits
+
+
+def measure_wait(name: str, files: int, *, finish: Callable[[Any], None]) -> Wait:
+    from django.contrib.auth import get_user_model
+
+    from attachments import services
+    from attachments.storage.client import get_bucket, get_client
+
+    user, _ = get_user_model().objects.get_or_create(username="waiting")
+    seconds = []
+    for _ in range(files):
+        ticket = services.presign_upload(
+            user=user, filename="a.pdf", content_type="application/pdf"
+        )
+        body = make_pdf("Nodus").ljust(SMALL_FILE_BYTES, b"\n")
+        key = f"pending/{ticket.attachment_id}"
+        get_client().put_object(Bucket=get_bucket(), Key=key, Body=body)
+
+        def bring_in(attachment_id: Any = ticket.attachment_id) -> None:
+            row = services.confirm_upload(attachment_id=attachment_id, user=user)
+            finish(row)
+            row.refresh_from_db()
+            assert row.is_ready
+
+        seconds.append(take_time(bring_in))
+    seconds.sort()
+    return Wait(
+        name=name,
+        p50_ms=1000 * seconds[len(seconds) // 2],
+        p95_ms=1000 * seconds[int(len(seconds) * 0.95)],
+    )
+
+
+def process(row: Any) -> None:
+    from attachments import services
+
+    services.process_attachment(attachment_id=row.pk)
+
+
+def await_ready(row: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not row.is_ready:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+        row.refresh_from_db()
+
+
+def print_waits(waits: list[Wait]) -> None:
+    table = Table("from confirm to ready", "p50 ms", "p95 ms")
+    for wait in waits:
+        table.add_row(wait.name, f"{wait.p50_ms:.0f}", f"{wait.p95_ms:.0f}")
+    Console().print(table)
 
 
 def print_table(runs: list[Figures]) -> None:
