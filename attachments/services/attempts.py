@@ -72,18 +72,18 @@ class Attempt:
     def take(cls, attachment: Attachment) -> "Attempt":
         """Own the row until the lease is over. Raises ``UploadInProgress`` if it is not free."""
         old_key, old_upload_id = attachment.copy_key, attachment.copy_upload_id  # of one that died
-        is_scanned = attachment.status == Attachment.Status.SCANNING
-        must_wait = bool(conf.scanner) and not is_scanned
+        is_quarantined = attachment.is_quarantined
+        must_wait = bool(conf.scanner) and not is_quarantined
         key = attachment.make_quarantine_key() if must_wait else attachment.make_key()
         with transaction.atomic() if old_key else nullcontext():
             # As it was read: not, for instance, one that was handed over to a worker meanwhile.
             is_taken = attachment.change(
                 where={"status": attachment.status, "copy_key": old_key},
                 and_where=(IS_FREE_FOR_WORKER if attachment.in_background else IS_FREE_FOR_REQUEST),
-                status=attachment.status if is_scanned else Attachment.Status.VERIFYING,
+                status=attachment.status if is_quarantined else Attachment.Status.VERIFYING,
                 copy_key=key,
                 copy_upload_id="",
-                lease_expires_at=LEASE_ENDS[SCAN_LEASE if is_scanned else LEASE],
+                lease_expires_at=LEASE_ENDS[SCAN_LEASE if is_quarantined else LEASE],
             )
             if not is_taken:
                 raise UploadInProgress
