@@ -20,6 +20,7 @@ from django.utils import translation
 from nodus.dev.embedded import make_up_key, start_missing_services
 from nodus.dev.samples import make_samples
 from tests import clamd, stores
+from tests.real_files import make_real_files
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -130,6 +131,12 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The bytes of a real file, by content type."""
     paths = make_samples(tmp_path_factory.mktemp("samples"))
     return {content_type: path.read_bytes() for content_type, path in paths.items()}
+
+
+@pytest.fixture(scope="session")
+def real_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The bytes of real files of each known type, by name: see tests/real_files.py."""
+    return make_real_files(tmp_path_factory.mktemp("real"))
 
 
 @pytest.fixture(autouse=True)
@@ -278,13 +285,14 @@ def upload(post_file, samples):
 
 @pytest.fixture
 def attachment_of(upload):
-    """Make a ready attachment; what its client put is gone."""
+    """Make a ready attachment; what its client put is gone, and no worker has to look into it."""
     from attachments import services
 
     def make(user: Any, **request: Any):
         ticket = upload(user, **request)
         attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
         services.remove_now()
+        attachment.change(where={}, is_inspected=True)
         return attachment
 
     return make

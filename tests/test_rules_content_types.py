@@ -17,7 +17,6 @@ from tests.real_files import (
     TYPES_OF_FILES,
     make_compound_file,
     make_id3_tag,
-    make_real_files,
     make_zip,
 )
 
@@ -38,11 +37,6 @@ def matches(content, declared):
 
 def find_types(content):
     return {declared for declared in TYPES.keys() - LOOSE if matches(content, declared)}
-
-
-@pytest.fixture(scope="module")
-def real_files(tmp_path_factory):
-    return make_real_files(tmp_path_factory.mktemp("real"))
 
 
 def test_real_files_are_of_their_own_types_alone(real_files):
