@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 from storages.backends.s3 import S3Storage
 
 from attachments.conf import DEFAULTS, conf
+from attachments.media import can_strip
 from attachments.policy import AccessPolicy
 from attachments.rules.addresses import is_address
 from attachments.rules.content_types import get_file_type
@@ -33,6 +34,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         *_check_access_policy(),
         *_check_content_types(conf["ALLOWED_CONTENT_TYPES"]),
         *_check_scanner(),
+        *_check_strippable(conf["ALLOWED_CONTENT_TYPES"]),
     ]
 
 
@@ -138,6 +140,21 @@ def _check_scanner() -> list[CheckMessage]:
         problem = f"ATTACHMENTS['SCANNER'] names {path!r}, which cannot be imported: {error}"
     hint = "See “Scanning for viruses” in the README."
     return [Error(problem, hint=hint, id="attachments.E008")]
+
+
+def _check_strippable(allowed: Any) -> list[CheckMessage]:
+    if not conf["STRIP_METADATA"] or not isinstance(allowed, list | tuple):
+        return []
+    return [
+        checks.Warning(
+            f"ATTACHMENTS['STRIP_METADATA'] is on, and nothing can take metadata out of {name!r}: "
+            "each such file will be rejected.",
+            hint="Take the type out of ALLOWED_CONTENT_TYPES, or turn STRIP_METADATA off.",
+            id="attachments.W006",
+        )
+        for name in allowed
+        if isinstance(name, str) and name.startswith("image/") and not can_strip(name)
+    ]
 
 
 def check_storage(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

@@ -39,6 +39,8 @@ DEFAULTS: dict[str, Any] = {
     "SCANNER": "attachments.scanning.clamd.ClamdScanner",
     "SIGNER_ACCESS_KEY": "",
     "SIGNER_SECRET_KEY": "",
+    "STRIP_METADATA": False,
+    "THUMBNAIL_PX": 512,
     "UNSCANNABLE": "reject",
     "UPLOAD_EXPIRES_SECONDS": 600,
 }
@@ -146,6 +148,16 @@ class AttachmentsSettings:
     def uses_clamd(self) -> bool:
         """Whether the scanner is this app's own, which needs the address of a clamd."""
         return bool(self["SCANNER"] == DEFAULTS["SCANNER"])
+
+    @property
+    def strips_metadata(self) -> bool:
+        """Whether images are published without metadata, and so without the place."""
+        return bool(self["STRIP_METADATA"])
+
+    @property
+    def thumbnail_px(self) -> int:
+        """The longest side of a thumbnail; 0 if none are made."""
+        return int(self["THUMBNAIL_PX"])
 
     @property
     def upload_expires_in(self) -> timedelta:

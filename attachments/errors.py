@@ -194,6 +194,13 @@ class ChecksumMismatch(RejectedUpload):
     message = _("The SHA-256 of the file is not the declared one.")
 
 
+class MetadataNotRemovable(RejectedUpload):
+    """With ``STRIP_METADATA``: the picture is broken, too large, or of a type without a way."""
+
+    code = "metadata_not_removable"
+    message = _("The picture cannot be read, so that its metadata cannot be removed.")
+
+
 class Infected(RejectedUpload):
     code = "infected"
     message = _("The virus scanner found %(signature)s in the file.")
@@ -252,6 +259,7 @@ _REJECTIONS: dict[str, type[RejectedUpload]] = {
         ContentMismatch,
         SizeMismatch,
         ChecksumMismatch,
+        MetadataNotRemovable,
         Infected,
         Unscannable,
         ObjectMissing,

@@ -14,11 +14,12 @@ from uuid_utils.compat import uuid7
 
 from attachments.conf import conf
 from attachments.errors import make_rejection
+from attachments.media import is_inspectable
 from attachments.policy import User, get_access_policy
 from attachments.row_sql import PlainSqlModel
 from attachments.rules.content_types import get_extensions, is_inline
 from attachments.rules.filenames import make_disposition, make_safe_name, make_served_name
-from attachments.rules.keys import QUARANTINE, hide_nonce
+from attachments.rules.keys import QUARANTINE, THUMBNAILS, hide_nonce
 from attachments.scanning import Outcome
 from attachments.storage import ServedHeaders, get_attachments_storage
 
@@ -97,6 +98,13 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         """Ready, but the store did not tell the SHA-256: a worker reads it."""
         return self.ready().filter(checksum_sha256="")
 
+    def uninspected(self) -> "AttachmentQuerySet":
+        """Ready, but nobody has looked yet what is in the file."""
+        return self.ready().filter(is_inspected=False)
+
+    def with_thumbnail(self) -> "AttachmentQuerySet":
+        return self.ready().exclude(thumbnail_key="")
+
 
 class Attachment(PlainSqlModel):
     """One file that a user uploads, from the signed form to the served object."""
@@ -139,6 +147,27 @@ class Attachment(PlainSqlModel):
         _("storage key"), max_length=512, storage=get_attachments_storage
     )
     metadata = models.JSONField(_("metadata"), default=dict, blank=True)
+    media = models.JSONField(
+        _("what is in the file"),
+        default=dict,
+        blank=True,
+        help_text=_("As found by a worker: size of the picture, seconds, pages."),
+    )
+    is_inspected = models.BooleanField(
+        _("looked into"),
+        default=False,
+        db_default=False,
+        help_text=_("A worker has looked what is in the file, whatever it found."),
+    )
+    thumbnail_key = models.CharField(
+        _("key of the thumbnail"), max_length=512, blank=True, default="", db_default=""
+    )
+    is_stripped = models.BooleanField(
+        _("metadata removed"),
+        default=False,
+        db_default=False,
+        help_text=_("Size and SHA-256 are those of the picture as it is served."),
+    )
     status = models.CharField(
         _("status"), max_length=20, choices=Status.choices, default=Status.PENDING
     )
@@ -202,6 +231,10 @@ class Attachment(PlainSqlModel):
                 name="attachments_verifying_has_lease",
             ),
             models.CheckConstraint(
+                condition=Q(thumbnail_key="") | Q(status="ready"),
+                name="attachments_thumbnail_is_of_ready",
+            ),
+            models.CheckConstraint(
                 condition=~Q(status="scanning")
                 | Q(lease_expires_at__isnull=False, waiting_since__isnull=False),
                 name="attachments_scanning_waits",
@@ -246,6 +279,11 @@ class Attachment(PlainSqlModel):
                 condition=Q(status="ready", checksum_sha256=""),
                 name="attachments_unhashed",
             ),
+            models.Index(
+                fields=["id"],
+                condition=Q(status="ready", is_inspected=False),
+                name="attachments_uninspected",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -269,6 +307,16 @@ class Attachment(PlainSqlModel):
     def make_quarantine_key(self) -> str:
         """Where a copy waits for the scanner: another key at each call, too."""
         return f"{QUARANTINE}{self.pk}/{secrets.token_hex(16)}"
+
+    def make_thumbnail_key(self) -> str:
+        """Where a thumbnail goes: another key at each call, too."""
+        return f"{THUMBNAILS}{self.pk}/{secrets.token_hex(16)}.webp"
+
+    @property
+    def owned_keys(self) -> list[str]:
+        """The keys of all objects that may be there for the row, and go with it."""
+        keys = [self.key, self.pending_key, self.copy_key, self.thumbnail_key]
+        return [key for key in keys if key]
 
     @property
     def is_quarantined(self) -> bool:
@@ -298,6 +346,13 @@ class Attachment(PlainSqlModel):
         )
 
     @property
+    def thumbnail_headers(self) -> ServedHeaders:
+        """How its thumbnail is served: its nonce is as secret as that of the file."""
+        return ServedHeaders(
+            content_type="image/webp", disposition="inline", is_public=conf.public_read
+        )
+
+    @property
     def size_range(self) -> tuple[int, int]:
         """The least and the most bytes that the file may have: as declared, if it was."""
         return (self.size_bytes or 1), (self.size_bytes or conf.max_size_bytes)
@@ -310,7 +365,13 @@ class Attachment(PlainSqlModel):
     @property
     def has_work_left(self) -> bool:
         """Whether a worker has to do something for it: a step of ``services.process``."""
-        return self.in_background or (self.is_ready and not self.checksum_sha256)
+        is_incomplete = not (self.checksum_sha256 and self.is_inspected)
+        return self.in_background or (self.is_ready and is_incomplete)
+
+    @property
+    def is_inspectable(self) -> bool:
+        """Whether anything can be found out of a file of its type."""
+        return is_inspectable(self.content_type)
 
     @property
     def is_leased(self) -> bool:

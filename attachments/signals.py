@@ -30,11 +30,10 @@ __all__ = ["attachment_deleted", "attachment_ready", "attachment_refused"]
 def delete_objects_after_commit(instance: Attachment, using: str, **kwargs: Any) -> None:
     """Delete the objects of the rows of this transaction once, after its commit."""
     tell_deleted(instance, using=using)
-    keys = [instance.key, instance.pending_key, *filter(None, [instance.copy_key])]
     if own := OwnNotes.find(using):
-        own.add(keys)
+        own.add(instance.owned_keys)
     else:
-        transaction.on_commit(OwnNotes(keys), using=using)
+        transaction.on_commit(OwnNotes(instance.owned_keys), using=using)
 
 
 @receiver(events.work_left)

@@ -33,9 +33,9 @@ class Trigger:
         return self.postgresql_event.split()[3]
 
 
-# What a row may own: the object that it names; the copy that is made of it, which may land after
-# this, so that its key is deleted again later; and, until it is ready and its form is over, what
-# its client put.
+# What a row may own: the object that it names, and its thumbnail; the copy that is made of the
+# object, which may land after this, so that its key is deleted again later; and, until it is ready
+# and its form is over, what its client put.
 # SQLite rounds to milliseconds, which would be a moment yet to come.
 NOTE_DELETIONS = Trigger(
     name="attachments_note_deletions",
@@ -44,6 +44,8 @@ NOTE_DELETIONS = Trigger(
 BEGIN
     INSERT INTO attachments_deletions (key, upload_id, repeats)
     SELECT storage_key, '', 0 FROM gone
+    UNION
+    SELECT thumbnail_key, '', 0 FROM gone WHERE thumbnail_key <> ''
     UNION
     SELECT copy_key, copy_upload_id, 3 FROM gone WHERE copy_key <> ''
     UNION
@@ -57,6 +59,8 @@ BEGIN
     SELECT key, upload_id, repeats, strftime('%Y-%m-%d %H:%M:%f', 'now', '-0.001 seconds')
     FROM (
         SELECT OLD.storage_key AS key, '' AS upload_id, 0 AS repeats
+        UNION
+        SELECT OLD.thumbnail_key, '', 0 WHERE OLD.thumbnail_key <> ''
         UNION
         SELECT OLD.copy_key, OLD.copy_upload_id, 3 WHERE OLD.copy_key <> ''
         UNION

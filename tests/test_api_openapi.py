@@ -61,6 +61,7 @@ def test_components_have_formats_and_names_of_their_own(schema):
         "confirmed_at": "date-time",
         "download_url": "uri",
         "download_expires_at": "date-time",
+        "thumbnail_url": "uri",
     }
     assert schemas["PresignRequest"]["properties"]["size_bytes"]["format"] == "int64"
     clashing = {"error", "exception", "object", "request", "response", "type", "file", "map", "set"}

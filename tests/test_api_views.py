@@ -124,10 +124,12 @@ def test_confirm_and_detail(client, user, uploaded, samples, settings):
         "checksum_sha256": base64.b64encode(hashlib.sha256(samples["image/png"]).digest()).decode(),
         "status": "ready",
         "metadata": {"caption": "Кот"},
+        "media": {},
         "created_at": attachment["created_at"],
         "confirmed_at": attachment["confirmed_at"],
         "download_url": f"{options['endpoint_url']}/{options['bucket_name']}/{key}",
         "download_expires_at": None,
+        "thumbnail_url": None,
         "error": None,
     }
     assert parse_datetime(attachment["created_at"]) < parse_datetime(attachment["confirmed_at"])
@@ -627,7 +629,7 @@ def test_what_the_plain_calls_cost(
         ticket = presign(client).json()
     assert store_calls() == []
     post_file(ticket, samples["image/png"])
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):  # the last one tells a worker to look into it
         confirm(client, ticket["attachment_id"])
     assert store_calls() == ["CopyObject", "GetObject"]
     with django_assert_num_queries(2):

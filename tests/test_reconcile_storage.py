@@ -110,6 +110,7 @@ def test_it_tells_programs_what_is_wrong(all_are_old, wrong):
             "missing_object": 1,
             "size_mismatch": 1,
             "checksum_mismatch": 0,
+            "missing_thumbnail": 0,
             "unknown_object": 1,
         },
         "waiting": 0,

@@ -351,7 +351,7 @@ def test_a_bulk_deletion_deletes_so_many_objects_and_no_more(
     user, attachment_of, monkeypatch, nudges
 ):
     monkeypatch.setattr(deletions, "MAX_OWN_KEYS", 4)
-    monkeypatch.setattr(bulk, "MAX_OWN_KEYS", 4)
+    monkeypatch.setattr(bulk, "MAX_OWN_ROWS", 2)
     for _ in range(5):
         attachment_of(user)
     Attachment.objects.update(expires_at=timezone.now() - SECOND)

@@ -267,6 +267,7 @@ def test_a_thousand_orphans_take_few_calls_to_the_store(user, store_calls, bucke
 def test_what_lands_after_its_clean_up_is_swept(user, upload, post_file, bucket, forms_are_over):
     ticket = upload(user)
     attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+    attachment.change(where={}, is_inspected=True)
     services.remove_now()
     gone = upload(user)
     Attachment.objects.filter(pk=gone.attachment_id).delete()

@@ -479,8 +479,8 @@ def test_many_pages_of_both(ready_rows, bucket, monkeypatch, django_assert_num_q
     put_objects(bucket, [stray, *(key for key in keys if key not in lost)])
     steps = []
 
-    # 14 read rows. Each of 3 batches with a missing object takes one more, the one with a stray two.
-    with django_assert_num_queries(14 + 3 + 2):
+    # 14 read rows, and one those with thumbnails. Each of 3 batches with a missing object takes one more, the one with a stray two.
+    with django_assert_num_queries(14 + 1 + 3 + 2):
         findings, report = find(on_progress=steps.append)
 
     assert [item.key for item in findings if item.kind == FindingKind.MISSING_OBJECT] == sorted(

@@ -375,10 +375,12 @@ def test_upload_goes_into_the_strangers_bucket_and_comes_back(site, project, pos
         "checksum_sha256": checksum,
         "status": "ready",
         "metadata": {"caption": "us"},
+        "media": {},
         "created_at": ANY,
         "confirmed_at": ANY,
         "download_url": download.headers["Location"],
         "download_expires_at": None,
+        "thumbnail_url": None,
         "error": None,
     }
     assert looked_at.json() == confirmed.json()

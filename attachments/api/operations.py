@@ -109,7 +109,8 @@ confirm = extend_schema(
     responses={
         200: AttachmentSerializer,
         202: OpenApiResponse(
-            AttachmentSerializer, _("A worker verifies or scans it: look or confirm again.")
+            AttachmentSerializer,
+            _("A worker verifies or scans it: look or confirm again."),
         ),
         **describe_errors(
             errors.NotUploaded,
@@ -119,6 +120,7 @@ confirm = extend_schema(
             errors.ContentMismatch,
             errors.SizeMismatch,
             errors.ChecksumMismatch,
+            errors.MetadataNotRemovable,
             errors.Infected,
             errors.Unscannable,
             errors.ObjectMissing,

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from attachments.models import Attachment
 from attachments.policy import get_message_model
-from attachments.services import get_download_url
+from attachments.services import get_download_url, get_thumbnail_url
 from attachments.storage import find_link_expiry
 
 MAX_FILES_PER_BATCH = 20  # the contract
@@ -136,6 +136,13 @@ class ErrorInfoSerializer(serializers.Serializer):
     detail = serializers.CharField(read_only=True)
 
 
+class MediaSerializer(serializers.Serializer):
+    width = serializers.IntegerField(required=False, help_text=_("As shown, in pixels."))
+    height = serializers.IntegerField(required=False)
+    duration_seconds = serializers.FloatField(required=False)
+    page_count = serializers.IntegerField(required=False)
+
+
 class AttachmentSerializer(serializers.ModelSerializer):
     # The contract's Attachment, the same in every answer. Not a docstring: the API's schema would
     # show it.
@@ -147,6 +154,7 @@ class AttachmentSerializer(serializers.ModelSerializer):
     )
     metadata = MetadataField(read_only=True)
     checksum_sha256 = serializers.SerializerMethodField()
+    media = MediaSerializer(read_only=True)
     download_url = serializers.URLField(
         read_only=True,
         allow_null=True,
@@ -156,6 +164,11 @@ class AttachmentSerializer(serializers.ModelSerializer):
         read_only=True,
         allow_null=True,
         help_text=_("When download_url ends; null if it does not."),
+    )
+    thumbnail_url = serializers.URLField(
+        read_only=True,
+        allow_null=True,
+        help_text=_("A small WebP of an image, soon after it is ready; served as the file is."),
     )
     error = ErrorInfoSerializer(source="error_info", read_only=True, allow_null=True)
 
@@ -171,18 +184,21 @@ class AttachmentSerializer(serializers.ModelSerializer):
             "checksum_sha256",
             "status",
             "metadata",
+            "media",
             "created_at",
             "confirmed_at",
             "download_url",
             "download_expires_at",
+            "thumbnail_url",
             "error",
         ]
         read_only_fields = fields
 
     def to_representation(self, attachment: Any) -> Any:
-        """Sign the link once for both of its fields."""
+        """Sign each link once."""
         attachment.download_url = get_download_url(attachment)
         attachment.download_expires_at = find_link_expiry(attachment.download_url or "")
+        attachment.thumbnail_url = get_thumbnail_url(attachment)
         return super().to_representation(attachment)
 
     @extend_schema_field({"type": "string", "format": "byte", "nullable": True})

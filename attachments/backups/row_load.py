@@ -22,6 +22,7 @@ from attachments.backups.row_dump import (
     read_natural_keys,
     serialize_rows,
 )
+from attachments.backups.thumbnails import drop_thumbnails, without_thumbnail
 from attachments.errors import RowsDoNotFit, WouldOverwrite
 
 Record = dict[str, Any]
@@ -67,13 +68,19 @@ def restore_rows(
     counts: dict[str, RestoreCounts] = {}
     try:
         with transaction.atomic():
-            for label, batch in _make_batches(records):
+            for label, given in _make_batches(records):
+                batch = [without_thumbnail(record) for record in given]
                 count = counts.setdefault(label, RestoreCounts())
                 new, different = _compare(apps.get_model(label), batch)
                 count.created += len(new)
                 count.different += len(different)
                 count.unchanged += len(batch) - len(new) - len(different)
                 if not is_dry_run:
+                    drop_thumbnails(
+                        given,
+                        new=new,
+                        overwritten=different if existing is Existing.OVERWRITE else [],
+                    )
                     _write_batch(apps.get_model(label), new, different, existing)
             if not is_dry_run:
                 _advance_sequences([apps.get_model(label) for label in counts])
@@ -125,7 +132,7 @@ def _read(model: type[Model], **lookup: Any) -> Iterator[Record]:
     stream = StringIO()
     serialize_rows(model._base_manager.filter(**lookup).iterator(BATCH_SIZE), stream)
     stream.seek(0)
-    return map(json.loads, stream)
+    return map(without_thumbnail, map(json.loads, stream))
 
 
 def _write_batch(

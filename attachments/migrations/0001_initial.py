@@ -229,6 +229,43 @@ class Migration(migrations.Migration):
                 ),
                 ("metadata", models.JSONField(blank=True, default=dict, verbose_name="metadata")),
                 (
+                    "media",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="As found by a worker: size of the picture, seconds, pages.",
+                        verbose_name="what is in the file",
+                    ),
+                ),
+                (
+                    "is_inspected",
+                    models.BooleanField(
+                        db_default=False,
+                        default=False,
+                        help_text="A worker has looked what is in the file, whatever it found.",
+                        verbose_name="looked into",
+                    ),
+                ),
+                (
+                    "thumbnail_key",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        max_length=512,
+                        verbose_name="key of the thumbnail",
+                    ),
+                ),
+                (
+                    "is_stripped",
+                    models.BooleanField(
+                        db_default=False,
+                        default=False,
+                        help_text="Size and SHA-256 are those of the picture as it is served.",
+                        verbose_name="metadata removed",
+                    ),
+                ),
+                (
                     "status",
                     models.CharField(
                         choices=[
@@ -420,6 +457,11 @@ class Migration(migrations.Migration):
                         fields=["id"],
                         name="attachments_unhashed",
                     ),
+                    models.Index(
+                        condition=models.Q(("is_inspected", False), ("status", "ready")),
+                        fields=["id"],
+                        name="attachments_uninspected",
+                    ),
                 ],
                 "constraints": [
                     models.CheckConstraint(
@@ -440,6 +482,12 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="attachments_verifying_has_lease",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("thumbnail_key", ""), ("status", "ready"), _connector="OR"
+                        ),
+                        name="attachments_thumbnail_is_of_ready",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(

@@ -6,6 +6,7 @@ PROBE_MARK = "check-storage-"
 """In the place of an attachment's id: the object is a probe of the store, and nobody's file."""
 QUARANTINE = "quarantine/"
 """Where copies wait for the scanner."""
+THUMBNAILS = "thumbnails/"
 _OF_A_COPY = re.compile(r"((?:attachments|quarantine|thumbnails)/[^/\s]+/)[^\s\"'?]+")
 _SIGNATURE = re.compile(r"\?X-Amz-[^\s\"']+")
 

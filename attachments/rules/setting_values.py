@@ -9,6 +9,7 @@ from attachments.rules.addresses import is_address, is_clamd_address, is_origin
 _MAXIMA = {
     "MAX_SIZE_MB": (5 * 1024, "S3 takes no more in one piece"),
     "EXPIRES_SECONDS": (7 * 24 * 3600, "a signature holds for a week"),
+    "THUMBNAIL_PX": (4096, "it is a thumbnail"),
     "_DAYS": (100 * 365, "that is a hundred years"),
 }
 # As `limits` reads it: 10/minute, 100 per 5 minutes.
@@ -29,8 +30,9 @@ def explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
 
 
 def _explain_wrong_number(key: str, value: Any) -> str | None:
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        return "a whole number above zero"
+    least = 0 if key == "THUMBNAIL_PX" else 1
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        return "a whole number above zero" + (", or 0 for none" if not least else "")
     for end, (maximum, reason) in _MAXIMA.items():
         if key.endswith(end) and value > maximum:
             return f"at most {maximum} ({reason})"

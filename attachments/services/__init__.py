@@ -4,6 +4,7 @@ from attachments.services.access import (
     delete_attachment,
     get_attachment,
     get_download_url,
+    get_thumbnail_url,
 )
 from attachments.services.bulk import (
     Deletion,
@@ -13,8 +14,14 @@ from attachments.services.bulk import (
     retry_deletions,
 )
 from attachments.services.confirm import confirm_upload
-from attachments.services.deletions import OwnNotes, carry_out_deletions
+from attachments.services.deletions import OwnNotes, carry_out_deletions, note_deletions
 from attachments.services.findings import Finding, FindingKind
+from attachments.services.inspect_waiting import (
+    InspectionReport,
+    count_uninspected,
+    inspect_again,
+    inspect_waiting,
+)
 from attachments.services.kept_usage import refresh_usage
 from attachments.services.linking import link_attachments
 from attachments.services.listing import VisibleAttachments
@@ -56,6 +63,7 @@ __all__ = [
     "Extent",
     "Finding",
     "FindingKind",
+    "InspectionReport",
     "OwnNotes",
     "ProcessReport",
     "PurgeReport",
@@ -66,6 +74,7 @@ __all__ = [
     "carry_out_deletions",
     "confirm_upload",
     "count_purgeable",
+    "count_uninspected",
     "count_waiting",
     "delete_attachment",
     "delete_attachments",
@@ -77,8 +86,12 @@ __all__ = [
     "find_unscanned",
     "get_attachment",
     "get_download_url",
+    "get_thumbnail_url",
+    "inspect_again",
+    "inspect_waiting",
     "link_attachments",
     "measure_attachments",
+    "note_deletions",
     "note_question",
     "note_sign",
     "presign_upload",

@@ -33,15 +33,27 @@ def get_download_url(attachment: Attachment, *, as_attachment: bool = False) -> 
     """
     if not attachment.is_ready:
         return None
-    if not as_attachment and conf.cdn_url:
-        return f"{conf.cdn_url}/{quote(attachment.key)}"
-    if not as_attachment and conf.public_read:
-        return storage.get_public_url(attachment.key)
+    if not as_attachment:
+        return _make_link(attachment.key)
     return storage.sign_download(
         key=attachment.key,
         expires_in=conf.download_expires_in,
-        disposition=attachment.spell_disposition(as_attachment=True) if as_attachment else "",
+        disposition=attachment.spell_disposition(as_attachment=True),
     )
+
+
+def get_thumbnail_url(attachment: Attachment) -> str | None:
+    """A link to its thumbnail as ``get_download_url`` gives one; None if there is none."""
+    key = attachment.thumbnail_key
+    return _make_link(key) if key and attachment.is_ready else None
+
+
+def _make_link(key: str) -> str:
+    if conf.cdn_url:
+        return f"{conf.cdn_url}/{quote(key)}"
+    if conf.public_read:
+        return storage.get_public_url(key)
+    return storage.sign_download(key=key, expires_in=conf.download_expires_in)
 
 
 def delete_attachment(*, attachment_id: UUID, user: User) -> None:

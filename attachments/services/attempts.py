@@ -143,6 +143,7 @@ class Attempt:
                 confirmed_at=timezone.now(),
                 lease_expires_at=None,
                 waiting_since=None,
+                is_inspected=not self.attachment.is_inspectable,
                 **fields,
             )
             tell_ready(self.attachment)

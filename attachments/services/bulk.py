@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from attachments import events, storage
 from attachments.models import Attachment, AttachmentQuerySet, ObjectDeletion
 from attachments.services.deletions import (
-    MAX_OWN_KEYS,
+    MAX_OWN_ROWS,
     OwnNotes,
     carry_out_notes,
 )
@@ -67,8 +67,8 @@ def delete_attachments(rows: QuerySet[Attachment]) -> Deletion:
     with transaction.atomic(using=doomed.db):
         if has_host_rows():
             return _delete_with_host_rows(doomed)
-        first = doomed.only("storage_key").order_by()[: MAX_OWN_KEYS // 2 + 1]
-        keys = [key for row in first for key in (row.key, row.pending_key)]
+        named = doomed.only("storage_key", "copy_key", "thumbnail_key").order_by()
+        keys = [key for row in named[: MAX_OWN_ROWS + 1] for key in row.owned_keys]
         transaction.on_commit(OwnNotes(keys), using=doomed.db)
         tell_all_deleted(doomed)
         return Deletion(deleted=doomed._raw_delete(doomed.db), protected=0)

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from attachments import events, storage
 from attachments.errors import StorageUnavailable
 from attachments.models import ObjectDeletion
-from attachments.rules.keys import QUARANTINE, hide_nonce
+from attachments.rules.keys import QUARANTINE, THUMBNAILS, hide_nonce
 from attachments.storage.threads import run_in_order
 
 logger = logging.getLogger(__name__)
@@ -27,13 +27,16 @@ logger = logging.getLogger(__name__)
 # For so long one run owns the notes that it took: longer than a DeleteObjects may take.
 CLAIM = timedelta(minutes=2)
 # A request deletes the objects of so many keys itself: those of about a thousand rows, as each row
-# may own two. A task does the rest.
-MAX_OWN_KEYS = 2000
+# may own three. A task does the rest.
+MAX_OWN_ROWS = 1000
+MAX_OWN_KEYS = 3 * MAX_OWN_ROWS
 # What the store refused is tried again after a minute, then after twice as long each time.
 FIRST_DELAY = timedelta(minutes=1)
 MAX_DELAY = timedelta(days=1)
 # When the key of a copy that was given up is deleted again, each time after the last.
 REPEAT_AFTER = (timedelta(hours=1), timedelta(days=1), timedelta(weeks=1))
+# Whoever makes an object that no row names yet has so long to let a row name it.
+MAKING_TIME = timedelta(hours=1)
 ABORTS_AT_ONCE = 8
 MAX_LOGGED_KEYS = 3
 
@@ -48,6 +51,24 @@ def note_late_copy(key: str, *, upload_id: str) -> None:
     ObjectDeletion.objects.create(
         key=key, upload_id=upload_id, due_at=Now(), repeats=len(REPEAT_AFTER)
     )
+
+
+def note_made(key: str) -> None:
+    """Note an object that is about to be made: it goes, unless ``keep_made`` is called in time."""
+    ObjectDeletion.objects.create(key=key, due_at=Now() + MAKING_TIME, repeats=len(REPEAT_AFTER))
+
+
+def keep_made(key: str) -> bool:
+    """Drop the note, in the transaction in which a row names the object; False: it is too late."""
+    untouched = ObjectDeletion.objects.filter(key=key, attempts=0, repeats=len(REPEAT_AFTER))
+    return bool(untouched.delete()[0])
+
+
+def drop_made(key: str) -> None:
+    """Let the object go at once: no row will name it."""
+    ObjectDeletion.objects.filter(key=key).update(due_at=Now())
+    with _log_outages():
+        carry_out_notes(ObjectDeletion.objects.filter(key=key))
 
 
 def carry_out_deletions() -> int:
@@ -82,6 +103,7 @@ def carry_out_notes_of(attachment_id: UUID) -> None:
     keys = (
         Q(key__startswith=f"attachments/{attachment_id}/")
         | Q(key__startswith=f"{QUARANTINE}{attachment_id}/")
+        | Q(key__startswith=f"{THUMBNAILS}{attachment_id}/")
         | Q(key=f"pending/{attachment_id}")
     )
     with _log_outages():

@@ -14,6 +14,7 @@ class FindingKind(TextChoices):
     MISSING_OBJECT = "missing_object", _("rows whose object is missing")
     SIZE_MISMATCH = "size_mismatch", _("objects of another size than their row says")
     CHECKSUM_MISMATCH = "checksum_mismatch", _("objects with another SHA-256 than their row says")
+    MISSING_THUMBNAIL = "missing_thumbnail", _("rows whose thumbnail is missing")
     UNKNOWN_OBJECT = "unknown_object", _("objects that no row knows")
 
 
@@ -57,6 +58,14 @@ def inspect_row(row: ReadyRow) -> Finding | None:
         expected=row.size_bytes,
         found=size_bytes,
     )
+
+
+def inspect_thumbnail(row: ReadyRow) -> Finding | None:
+    try:
+        storage.inspect_object(row.key)
+    except storage.ObjectNotFound:
+        return Finding(kind=FindingKind.MISSING_THUMBNAIL, key=row.key, attachment_id=row.pk)
+    return None
 
 
 def compare_checksum(pair: tuple[ReadyRow, storage.ListedObject]) -> Finding | None:

@@ -17,6 +17,7 @@ from attachments.errors import OUTAGES, StorageUnavailable
 from attachments.models import Attachment, AttachmentQuerySet
 from attachments.services.checksums import add_checksum
 from attachments.services.confirm import verify_in_background
+from attachments.services.inspect import inspect_attachment
 from attachments.services.leases import RETRY_AFTER
 from attachments.services.scan import scan_quarantined
 
@@ -49,6 +50,7 @@ STEPS = (
     ),
     # Once it is ready, in any order: ``Attachment.has_work_left`` names them too
     Step(find=Attachment.objects.without_checksum, do=add_checksum),
+    Step(find=Attachment.objects.uninspected, do=inspect_attachment),
 )
 
 
@@ -96,7 +98,7 @@ def process_waiting(
     report, failure = ProcessReport(), None
     for step in STEPS:
         failures_in_a_row = 0
-        for attachment_id in _iterate_ids(step.find()):
+        for attachment_id in iterate_ids(step.find()):
             try:
                 process_attachment(attachment_id=attachment_id)
             except OUTAGES as error:
@@ -138,7 +140,7 @@ def find_backlog() -> Backlog | None:
     return Backlog(**found)
 
 
-def _iterate_ids(rows: AttachmentQuerySet) -> Iterator[UUID]:
+def iterate_ids(rows: AttachmentQuerySet) -> Iterator[UUID]:
     """Each id once, although the rows change while they are worked on."""
     ids = rows.order_by("pk").values_list("pk", flat=True)
     batch = list(ids[:BATCH_SIZE])

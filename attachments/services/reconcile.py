@@ -13,13 +13,14 @@ from itertools import chain, islice
 from typing import TypeVar
 from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 
 from attachments import storage
 from attachments.conf import conf
 from attachments.errors import ObjectMissing
 from attachments.models import Attachment, ObjectDeletion
-from attachments.rules.keys import QUARANTINE
+from attachments.rules.keys import QUARANTINE, THUMBNAILS
 from attachments.services.deletions import carry_out_notes, note_deletions
 from attachments.services.findings import (
     Finding,
@@ -28,7 +29,9 @@ from attachments.services.findings import (
     compare_checksum,
     find_stray,
     inspect_row,
+    inspect_thumbnail,
 )
+from attachments.services.inspect import forget_thumbnails
 from attachments.services.news import tell_refused
 from attachments.storage.threads import read_ahead, run_in_order
 
@@ -82,9 +85,9 @@ def reconcile_storage(
 
     Objects younger than ``grace`` are counted, but not called unknown. ``with_checksums`` asks the
     store for each SHA-256. ``delete_unknown`` deletes unknown objects, through notes.
-    ``mark_missing`` rejects rows whose object is missing. ``on_finding`` is called with each
-    finding, ``on_progress`` with the number of rows just compared. Raises ``StorageUnavailable``:
-    what was mended until then stays mended.
+    ``mark_missing`` rejects rows whose object is missing, and lets workers make missing thumbnails
+    again. ``on_finding`` is called with each finding, ``on_progress`` with the number of rows just
+    compared. Raises ``StorageUnavailable``: what was mended until then stays mended.
     """
     report = ReconcileReport()
     old = timezone.now() - grace
@@ -94,7 +97,7 @@ def reconcile_storage(
         # While a form works, it may bring an object at any moment.
         search.look_for_strays("pending/", old=old - conf.upload_expires_in),
         search.look_for_strays(QUARANTINE, old=old),
-        search.look_for_strays("thumbnails/", old=old),
+        search.compare_thumbnails(old=old),
     ):
         for finding in findings:
             report.findings[finding.kind] += 1
@@ -102,7 +105,7 @@ def reconcile_storage(
         if delete_unknown:
             report.deleted += _delete_unknown(findings)
         if mark_missing:
-            report.marked += _mark_missing(findings)
+            report.marked += _mark_missing(findings) + _forget_missing_thumbnails(findings)
     return report
 
 
@@ -131,6 +134,14 @@ class _Search:
             yield _drop_gone_rows(findings)
             yield self._judge_strays(lone_items, old=old)
             on_progress(len(rows))
+
+    def compare_thumbnails(self, *, old: datetime) -> Iterator[list[Finding]]:
+        items = chain.from_iterable(self._list_pages(THUMBNAILS))
+        for pairs in _split(_join(_read_thumbnails(), items)):
+            self.report.objects += sum(item is not None for _row, item in pairs)
+            suspects = [row for row, item in pairs if row and not item]
+            yield _drop_gone_thumbnails(self._ask(inspect_thumbnail, suspects))
+            yield self._judge_strays([item for row, item in pairs if item and not row], old=old)
 
     def look_for_strays(self, prefix: str, *, old: datetime) -> Iterator[list[Finding]]:
         for items in self._list_pages(prefix):
@@ -189,6 +200,16 @@ def _read_rows() -> Iterator[ReadyRow]:
         batch = [ReadyRow(*values) for values in rows.filter(pk__gt=batch[-1].pk)[:BATCH_SIZE]]
 
 
+def _read_thumbnails() -> Iterator[ReadyRow]:
+    """The rows that have one by id, each with the key of its thumbnail."""
+    rows = Attachment.objects.with_thumbnail().order_by("pk").values_list("pk", "thumbnail_key")
+    batch = list(rows[:BATCH_SIZE])
+    while batch:
+        for pk, key in batch:
+            yield ReadyRow(pk, key, None, "")
+        batch = list(rows.filter(pk__gt=batch[-1][0])[:BATCH_SIZE])
+
+
 def _join(
     rows: Iterator[ReadyRow], items: Iterator[storage.ListedObject]
 ) -> Iterator[tuple[ReadyRow | None, storage.ListedObject | None]]:
@@ -220,10 +241,21 @@ def _drop_gone_rows(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.attachment_id in ready]
 
 
+def _drop_gone_thumbnails(findings: list[Finding]) -> list[Finding]:
+    """Drop the findings of thumbnails that were replaced or deleted meanwhile."""
+    rows = Attachment.objects.with_thumbnail().filter(
+        pk__in=[item.attachment_id for item in findings]
+    )
+    named = set(rows.values_list("thumbnail_key", flat=True)) if findings else set()
+    return [finding for finding in findings if finding.key in named]
+
+
 def _find_named_by_rows(keys: Iterable[str]) -> set[str]:
-    """The keys of all rows whose id stands in ``keys``: its object, the copy of it, its upload."""
+    """The keys of all rows whose id stands in ``keys``: of whatever objects they may have."""
     ids = {pk for key in keys if (pk := _parse_id(key))}
-    rows = Attachment.objects.filter(pk__in=ids).values_list("pk", "storage_key", "copy_key")
+    rows = Attachment.objects.filter(pk__in=ids).values_list(
+        "pk", "storage_key", "copy_key", "thumbnail_key"
+    )
     return {key for pk, *names in rows for key in (*names, f"pending/{pk}")}
 
 
@@ -256,12 +288,23 @@ def _mark_missing(findings: list[Finding]) -> int:
     for row in Attachment.objects.ready().filter(
         pk__in=[pk for item in missing if (pk := item.attachment_id)]
     ):
-        is_marked = row.change(
-            where={"status": Attachment.Status.READY},
-            status=Attachment.Status.REJECTED,
-            error={"code": ObjectMissing.code, "params": {}},
-        )
+        with transaction.atomic():
+            forget_thumbnails(Attachment.objects.filter(pk=row.pk))
+            is_marked = row.change(
+                where={"status": Attachment.Status.READY},
+                status=Attachment.Status.REJECTED,
+                error={"code": ObjectMissing.code, "params": {}},
+            )
         if is_marked:
             tell_refused(row)
         marked += is_marked
     return marked
+
+
+def _forget_missing_thumbnails(findings: list[Finding]) -> int:
+    """Let workers make those again that are missing."""
+    keys = [item.key for item in findings if item.kind == FindingKind.MISSING_THUMBNAIL]
+    rows = Attachment.objects.with_thumbnail().filter(thumbnail_key__in=keys)
+    return rows.filter(pk__in=[_parse_id(key) for key in keys]).update(
+        thumbnail_key="", is_inspected=False
+    )

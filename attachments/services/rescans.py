@@ -12,6 +12,7 @@ from attachments.errors import Infected
 from attachments.models import Attachment, AttachmentQuerySet
 from attachments.scanning import Outcome
 from attachments.services.deletions import carry_out_notes_of, note_deletions
+from attachments.services.inspect import forget_thumbnails
 from attachments.services.news import tell_refused
 from attachments.services.scanned import Scan, scan_object
 from attachments.storage.threads import run_in_order
@@ -95,6 +96,7 @@ def _keep(attachment: Attachment, scan: Scan) -> bool:
     error = Infected(signature=scan.verdict.reason)
     key = attachment.key
     with transaction.atomic():
+        forget_thumbnails(Attachment.objects.filter(pk=attachment.pk))
         is_taken_down = attachment.change(
             where=where,
             status=Attachment.Status.INFECTED,

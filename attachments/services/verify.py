@@ -14,15 +14,15 @@ from attachments.errors import (
     ChecksumMismatch,
     ContentMismatch,
     NotUploaded,
-    SizeMismatch,
     StorageUnavailable,
     UploadExpired,
     UploadInProgress,
 )
-from attachments.models import Attachment
 from attachments.rules.content_types import matches_content_type
 from attachments.services.attempts import Attempt
 from attachments.services.copying import copy_in_parts, copy_whole
+from attachments.services.judging import judge_size
+from attachments.services.strip import must_strip, publish_stripped
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +38,14 @@ class TakesTooLong(Exception):
 def verify_upload(attempt: Attempt, *, in_request: bool) -> dict[str, Any]:
     """Copy to the key of the attempt and judge the copy; give what was found, by field of the row.
 
-    The SHA-256 is empty if the store does not tell it and no client declared it. Raises
-    ``NotUploaded``, ``UploadExpired``, ``UploadInProgress`` if the original changed meanwhile, a
-    ``RejectedUpload``, ``StorageUnavailable``; in a request ``TakesTooLong``.
+    An image is written there without its metadata, if the settings say so. The SHA-256 is empty if
+    the store does not tell it and no client declared it. Raises ``NotUploaded``, ``UploadExpired``,
+    ``UploadInProgress`` if the original changed meanwhile, a ``RejectedUpload``,
+    ``StorageUnavailable``; in a request ``TakesTooLong``.
     """
     try:
+        if must_strip(attempt.attachment):
+            return _strip(attempt, in_request=in_request)
         told_checksum = _freeze(attempt, in_request=in_request)
     except storage.ObjectNotFound:
         is_over = attempt.attachment.expires_at < timezone.now()
@@ -55,7 +58,7 @@ def verify_upload(attempt: Attempt, *, in_request: bool) -> dict[str, Any]:
     try:
         attempt.renew()
         facts = storage.inspect_object(attempt.key)
-        _judge_size(attempt.attachment, facts.size_bytes)
+        judge_size(attempt.attachment, facts.size_bytes)
         _judge_type(attempt, facts)
         attempt.renew()
         known = told_checksum or facts.checksum_sha256 or storage.tell_checksum(attempt.key)
@@ -69,6 +72,14 @@ def verify_upload(attempt: Attempt, *, in_request: bool) -> dict[str, Any]:
     return {"size_bytes": facts.size_bytes, "checksum_sha256": checksum_sha256}
 
 
+def _strip(attempt: Attempt, *, in_request: bool) -> dict[str, Any]:
+    """Decoding is never done in a request, but the client hears there that nothing was uploaded."""
+    if in_request:
+        storage.inspect_object(attempt.attachment.key)
+        raise TakesTooLong
+    return publish_stripped(attempt)
+
+
 def _freeze(attempt: Attempt, *, in_request: bool) -> str:
     """Copy the original; give the SHA-256 of the copy, or "" if the store does not tell it."""
     attachment = attempt.attachment
@@ -77,17 +88,10 @@ def _freeze(attempt: Attempt, *, in_request: bool) -> str:
         if original.size_bytes > MAX_COPY_IN_REQUEST:
             if in_request:
                 raise TakesTooLong
-            _judge_size(attachment, original.size_bytes)
+            judge_size(attachment, original.size_bytes)
             copy_in_parts(attempt, original)
             return ""
     return copy_whole(attempt)
-
-
-def _judge_size(attachment: Attachment, found: int) -> None:
-    smallest, largest = attachment.size_range
-    if not smallest <= found <= largest:
-        expected = str(smallest) if smallest == largest else f"{smallest}–{largest}"
-        raise SizeMismatch(found=found, expected=expected)
 
 
 def _judge_type(attempt: Attempt, facts: storage.ObjectFacts) -> None:

@@ -1,0 +1,54 @@
+"""Look into all the files that no worker has looked into yet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from attachments.models import Attachment
+from attachments.services.inspect import inspect_attachment
+from attachments.services.process import iterate_ids
+
+
+@dataclass(kw_only=True)
+class InspectionReport:
+    """What a run found."""
+
+    inspected: int = 0
+    thumbnails: int = 0
+    unreadable: int = 0
+    """Of a type that can be looked into, but nothing was found."""
+    left: int = 0
+    """Ready since the run began, or their object is missing."""
+
+
+def inspect_waiting(*, on_progress: Callable[[int], None] = lambda count: None) -> InspectionReport:
+    """One by one, each kept at once. Raises ``StorageUnavailable``; a later run goes on."""
+    report = InspectionReport()
+    for attachment_id in iterate_ids(Attachment.objects.uninspected()):
+        attachment = Attachment.objects.uninspected().filter(pk=attachment_id).first()
+        if attachment:
+            inspect_attachment(attachment)
+            _count(report, attachment)
+        on_progress(1)
+    report.left = count_uninspected()
+    return report
+
+
+def inspect_again() -> int:
+    """Let all ready files that can be looked into be looked into once more; give how many.
+
+    What was found stays until something else is.
+    """
+    return Attachment.objects.ready().filter(is_inspected=True).update(is_inspected=False)
+
+
+def count_uninspected() -> int:
+    """How many files ``inspect_waiting`` would look into now."""
+    return Attachment.objects.uninspected().count()
+
+
+def _count(report: InspectionReport, attachment: Attachment) -> None:
+    if not attachment.is_inspected:
+        return
+    report.inspected += 1
+    report.thumbnails += bool(attachment.thumbnail_key)
+    report.unreadable += attachment.is_inspectable and not attachment.media

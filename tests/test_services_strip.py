@@ -1,0 +1,164 @@
+"""Images that are published without their metadata."""
+
+import base64
+import hashlib
+import io
+
+import pytest
+import requests
+from PIL import Image
+from PIL.ExifTags import GPS, IFD, Base
+
+from attachments import services, storage
+from attachments.errors import NotUploaded
+from attachments.models import Attachment
+from attachments.services import strip
+from tests.stores import list_keys
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("empty_bucket"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _strips(settings):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "STRIP_METADATA": True}
+
+
+@pytest.fixture
+def photo():
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6
+    exif[Base.Make] = "A camera"
+    exif.get_ifd(IFD.GPSInfo)[GPS.GPSLatitude] = (55.0, 45.0, 21.0)
+    file = io.BytesIO()
+    Image.effect_noise((64, 48), 90).convert("RGB").save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+def digest(content):
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+@pytest.fixture
+def handed_over(user, upload, photo):
+    def make(content=photo, **request):
+        ticket = upload(user, content_type="image/jpeg", content=content, **request)
+        attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+        assert (attachment.status, attachment.in_background) == ("verifying", True)
+        return attachment
+
+    return make
+
+
+def process(attachment):
+    services.process_attachment(attachment_id=attachment.pk)
+    services.remove_now()
+    attachment.refresh_from_db()
+    return attachment
+
+
+def test_a_photo_is_published_without_its_place(user, api, handed_over, photo, bucket):
+    attachment = process(
+        handed_over(size_bytes=len(photo), checksum_sha256=digest(photo), filename="дом.jpg")
+    )
+
+    assert (attachment.status, attachment.is_stripped) == ("ready", True)
+    shown = api(user).get(f"/api/v1/attachments/{attachment.pk}").json()
+    served = requests.get(shown["download_url"], timeout=10)
+    assert b"A camera" not in served.content
+    assert shown["size_bytes"] == len(served.content) < len(photo)
+    assert shown["checksum_sha256"] == digest(served.content)
+    assert served.headers["Content-Type"] == "image/jpeg"
+    assert "inline" in served.headers["Content-Disposition"]
+    assert dict(Image.open(io.BytesIO(served.content)).getexif()) == {Base.Orientation: 6}
+    assert shown["media"] == {"width": 48, "height": 64}
+    assert list_keys(bucket) == {attachment.key, attachment.thumbnail_key}
+    assert services.reconcile_storage(with_checksums=True).is_clean
+
+
+def test_other_files_are_published_as_they_are(user, upload):
+    ticket = upload(user, content_type="audio/mpeg")
+
+    attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    assert (attachment.status, attachment.is_stripped) == ("ready", False)
+
+
+def test_a_confirm_before_the_upload_is_told_so(user, upload):
+    ticket = upload(user, content_type="image/jpeg", content=None)
+
+    with pytest.raises(NotUploaded):
+        services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "content", "code"),
+    [
+        ({}, lambda photo: photo[:200], "metadata_not_removable"),
+        ({}, lambda photo: b"%PDF-1.7 no photo", "content_mismatch"),
+        ({}, lambda photo: photo[:-400], "metadata_not_removable"),
+    ],
+)
+def test_what_cannot_be_stripped_is_not_published(
+    handed_over, photo, bucket, request_fields, content, code
+):
+    attachment = process(handed_over(content(photo), **request_fields))
+
+    assert (attachment.status, attachment.error["code"]) == ("rejected", code)
+    services.carry_out_deletions()
+    assert list_keys(bucket) == set()
+
+
+def test_an_image_of_a_type_without_a_way_is_not_published(user, upload, settings, real_files):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ALLOWED_CONTENT_TYPES": ["image/bmp"]}
+    ticket = upload(user, content_type="image/bmp", content=real_files["pillow.bmp"])
+    attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    assert process(attachment).error["code"] == "metadata_not_removable"
+
+
+def test_what_the_client_writes_later_is_not_published(
+    handed_over, photo, post_file, user, upload, monkeypatch
+):
+    """The form works until it ends: the original changes while it is being stripped."""
+    strip_file = strip.strip_file
+    ticket = upload(user, content_type="image/jpeg", content=photo)
+    attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    def strip_late(*args, **kwargs):
+        assert post_file(ticket, b"<script>").status_code == 204
+        return strip_file(*args, **kwargs)
+
+    monkeypatch.setattr(strip, "strip_file", strip_late)
+
+    attachment = process(attachment)
+
+    content = b"".join(storage.read_object(attachment.key))
+    assert digest(content) == attachment.checksum_sha256
+    assert content.startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_worker_that_dies(handed_over, bucket, monkeypatch, moment):
+    attachment = handed_over()
+    put = strip.storage.put_object
+
+    def die(**kwargs):
+        monkeypatch.setattr(strip.storage, "put_object", put)
+        if moment == "after":
+            put(**kwargs)
+        raise SystemExit
+
+    monkeypatch.setattr(strip.storage, "put_object", die)
+    with pytest.raises(SystemExit):
+        services.process_attachment(attachment_id=attachment.pk)
+    Attachment.objects.update(lease_expires_at=attachment.created_at)  # its time is over
+
+    attachment.refresh_from_db()
+    attachment = process(attachment)
+
+    services.carry_out_deletions()
+    assert attachment.is_stripped
+    assert list_keys(bucket) == {attachment.key, attachment.thumbnail_key}
