@@ -3,7 +3,7 @@
 import base64
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
@@ -70,10 +70,8 @@ def get_group(content_type: str) -> Group:
 
 
 def show_thumbnail(attachment: Attachment) -> SafeString:
-    """The image itself if it is small, or the icon of its kind."""
-    is_small = (attachment.size_bytes or 0) <= MAX_THUMBNAIL_BYTES
-    url = services.get_download_url(attachment)
-    if url and is_small and attachment.content_type.startswith("image/"):
+    """Its thumbnail, or the image itself if it is small, or the icon of its kind."""
+    if url := services.get_thumbnail_url(attachment) or _find_small_image(attachment):
         return format_html(
             '<img class="attachment-thumbnail" src="{}" alt="{}" width="48" height="48" '
             'loading="lazy" decoding="async" referrerpolicy="no-referrer">',
@@ -87,6 +85,12 @@ def show_thumbnail(attachment: Attachment) -> SafeString:
         group.name,
         group.icon,
     )
+
+
+def _find_small_image(attachment: Attachment) -> str | None:
+    is_small = (attachment.size_bytes or 0) <= MAX_THUMBNAIL_BYTES
+    is_image = attachment.content_type.startswith("image/")
+    return services.get_download_url(attachment) if is_small and is_image else None
 
 
 def show_preview(attachment: Attachment) -> SafeString | str:
@@ -202,6 +206,21 @@ def show_scan(attachment: Attachment) -> str:
     if attachment.signatures_version is not None:
         facts.append(_("signatures %(version)s") % {"version": attachment.signatures_version})
     return ", ".join(filter(None, [*facts, show_moment(attachment.scanned_at)]))
+
+
+def show_media(attachment: Attachment) -> str:
+    """What was found in the file, in a few words."""
+    media = attachment.media
+    facts = []
+    if "width" in media:
+        facts.append(f"{media['width']} × {media['height']}")
+    if "duration_seconds" in media:
+        facts.append(str(timedelta(seconds=round(media["duration_seconds"]))))
+    if count := media.get("page_count"):
+        facts.append(ngettext("%d page", "%d pages", count) % count)
+    if attachment.is_stripped:
+        facts.append(_("metadata removed: size and SHA-256 are those of what is served"))
+    return ", ".join(facts) or NOTHING
 
 
 def show_metadata(attachment: Attachment) -> SafeString:

@@ -113,7 +113,16 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
         owner = self._make_column("link_owner", _("owner"), request)
         message = self._make_column("link_message", _("message"), request)
         surroundings = self._make_column("link_surroundings", _("belongs to"), request)
-        file = ["preview", "filename", "content_type", "exact_size", "state", "reason", "download"]
+        file = [
+            "preview",
+            "filename",
+            "content_type",
+            "exact_size",
+            "contents",
+            "state",
+            "reason",
+            "download",
+        ]
         storage = ["id", "key", "checksum", "scan"]
         moments = ["created_at", "confirmed_at", "expires_at", "lease_expires_at"]
         return [
@@ -158,6 +167,10 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("size"))
     def exact_size(self, attachment: Attachment) -> str:
         return display.show_exact_size(attachment.size_bytes)
+
+    @admin.display(description=gettext_lazy("what is in the file"))
+    def contents(self, attachment: Attachment) -> str:
+        return display.show_media(attachment)
 
     @admin.display(description=gettext_lazy("waiting or error"))
     def reason(self, attachment: Attachment) -> str:
