@@ -63,6 +63,7 @@ bench-large: $(INSTALLED) ## Measure at 200,000 objects and 1,000,000 rows
 	@for scale in $(SCALES); do $(BIN)/python -m tests.benchmarks.$${scale}_at_scale || exit; done
 	@$(BIN)/python -m tests.benchmarks.large_files
 	@$(BIN)/python -m tests.benchmarks.scanning
+	@$(BIN)/python -m tests.benchmarks.thumbnails
 
 requirements: $(INSTALLED) ## Compile the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra nodus -o requirements.txt pyproject.toml
