@@ -36,5 +36,5 @@ def _split(text: str) -> SplitResult | None:
         _ = url.port  # raises for one that is no number
     except ValueError:  # this, or half an IPv6 address
         return None
-    is_more = url.query or url.fragment or any(map(str.isspace, text))
+    is_more = "?" in text or "#" in text or any(map(str.isspace, text))
     return None if is_more else url
