@@ -20,7 +20,7 @@ def is_jpeg(head: bytes) -> bool:
     end = start.end() + int.from_bytes(head[start.end() : start.end() + 2], "big")
     if end >= HEAD_BYTES:
         return len(head) >= HEAD_BYTES
-    return end >= start.end() + 2 and head[end : end + 1] == b"\xff"
+    return head[end : end + 1] == b"\xff"
 
 
 def is_png(head: bytes) -> bool:

@@ -28,8 +28,8 @@ def _read_doc_type(head: bytes) -> bytes:
 
 def _read_element(data: bytes, element_id: bytes) -> bytes:
     """What the first element with this id holds, as far as it is here."""
-    _, found, rest = data.partition(element_id)
-    if not found or not rest:
+    rest = data.partition(element_id)[2]
+    if not rest:
         return b""
     # A length of n bytes has n-1 zero bits before its first one bit: RFC 8794, section 4.
     size_bytes = 9 - rest[0].bit_length()

@@ -76,7 +76,7 @@ def is_json(head: bytes) -> bool:
         tokens = _JSON_TOKENS.match(text)
         return tokens is not None and bool(_CUT_JSON_TOKEN.fullmatch(text, tokens.end()))
     try:
-        json.loads(text, parse_int=str, parse_float=str)
+        json.loads(text, parse_int=str)  # Python refuses to make numbers of many digits
     except (ValueError, RecursionError):
         return False
     return True
