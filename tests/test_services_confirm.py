@@ -620,6 +620,20 @@ def test_another_confirm_finishes_between_reading_and_leasing(user, upload, monk
     assert confirm(ticket, user).is_ready
 
 
+def test_a_row_that_is_deleted_between_reading_and_leasing(user, upload, monkeypatch):
+    ticket = upload(user)
+
+    def lose(attachment):
+        monkeypatch.undo()
+        delete_rows()
+        return Attempt.take(attachment)
+
+    monkeypatch.setattr(Attempt, "take", lose)
+
+    with pytest.raises(NotFound):
+        confirm(ticket, user)
+
+
 @pytest.fixture
 def slow_copy(monkeypatch):
     """Let something happen between the copy and the publishing."""

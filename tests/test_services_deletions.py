@@ -407,11 +407,12 @@ def test_a_savepoint_that_is_kept_and_one_that_is_not(user, attachment_of, bucke
 def test_the_admin_tries_the_chosen_notes_again_and_no_others(bucket):
     deletions.note_deletions(["attachments/chosen", "attachments/other"])
     ObjectDeletion.objects.update(attempts=3, due_at=timezone.now() + timedelta(hours=1))
+    deletions.note_deletions(["attachments/due"])
 
     chosen = ObjectDeletion.objects.filter(key="attachments/chosen")
     assert services.retry_deletions(chosen) == 1
 
-    assert list_notes() == {"attachments/other"}
+    assert list_notes() == {"attachments/other", "attachments/due"}
 
 
 def test_the_admin_tries_so_many_notes_again_and_no_more(bucket, monkeypatch, nudges):
