@@ -107,7 +107,11 @@ def test_a_value_of_the_wrong_kind(settings, wanted, key, value):
     ("key", "value"),
     [
         ("PRESIGN_RATE", "100/minute"),
-        ("PRESIGN_RATE", "5 per 2 hours"),
+        ("PRESIGN_RATE", " 5 per 2 hours "),
+        ("PRESIGN_RATE", "1/second"),
+        ("PRESIGN_RATE", "10 / 15 days"),
+        ("PRESIGN_RATE", "10 PER month"),
+        ("PRESIGN_RATE", "10per2years"),
         ("PRESIGN_RATE", ""),
         ("UPLOAD_EXPIRES_SECONDS", 7 * 24 * 3600),
         ("MAX_SIZE_MB", 1),

@@ -8,6 +8,17 @@ from attachments.rules.keys import hide_nonce
     [
         ("attachments/id/nonce/a.png", "attachments/id/…"),
         ("quarantine/id/nonce", "quarantine/id/…"),
+        ("thumbnails/id/nonce.webp", "thumbnails/id/…"),
+        ("attachments/id/nonce?versionId=1", "attachments/id/…?versionId=1"),
+        (
+            "'attachments/id/nonce' \"attachments/id/nonce\"",
+            "'attachments/id/…' \"attachments/id/…\"",
+        ),
+        ("attachments/id/nonce is gone", "attachments/id/… is gone"),
+        ("attachments/ id/nonce", "attachments/ id/nonce"),
+        ("attachments/id/nonce/a.png?X-Amz-Signature=s", "attachments/id/…?…"),
+        ("'http://s3/?X-Amz-Signature=s' fails", "'http://s3/?…' fails"),
+        ("http://s3/?X-Amz-Signature=s fails", "http://s3/?… fails"),
         ("pending/id", "pending/id"),
         ("attachments/id", "attachments/id"),
         ("other/a/b/c", "other/a/b/c"),

@@ -17,6 +17,7 @@ def nest(depth):
         {},
         {"caption": "Кот \u2028 👩‍👩‍👧", "n": [1, 2.5, None, True, {"a": {}}]},
         {"a": "\\u0000 is spelled, not meant"},
+        {"a": "\x01\x10\x1f"},
         {"a": "x" * (8192 - len('{"a":""}'))},
         {"a": "й" * 4000},
     ],

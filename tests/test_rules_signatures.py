@@ -88,6 +88,8 @@ EDGES = [
       for packet in (b"\x80theora", b"BBCD\0", b"\x01video\0\0\0", b"OVP80")],
     ("video/webm", b"\x1a\x45\xdf\xa3\x87\x42\x82\x84webm", b"\x1a\x45\xdf\xa3\x86\x42\x82\x84webm"),
     ("application/pdf", b"%PDF-1.7" + bytes(32), b"%PDF-1.7" + bytes(31)),
+    ("application/pdf", b"%PDF-2.0" + bytes(32), b"%PDF-3.0" + bytes(32)),
+    ("application/pdf", b"%!PS-Adobe-3.0 PDF-1.4" + bytes(32), b"%!PS-Adobe-3.0 EPSF-1.4" + bytes(32)),
     *[(declared, make_compound_file("Other"), make_compound_file("Other", class_id="1" * 32)) for declared in (DOC, XLS, PPT)],
     *[(declared, make_compound_file("Other", class_id=class_id), make_compound_file("Other", class_id=f"{class_id[:-1]}7"))
       for declared, class_id in [(DOC, "0609020000000000c000000000000046"), (XLS, "2008020000000000c000000000000046"), (XLS, "1008020000000000c000000000000046")]],
@@ -111,6 +113,15 @@ EDGES = [
 def test_what_is_just_of_a_type_and_what_is_not(declared, right, wrong):
     assert matches(right, declared)
     assert not matches(wrong, declared)
+
+
+def test_the_marker_of_a_segment_follows_the_start_of_a_jpeg():
+    """No restart, no end and no second start: ITU T.81, table B.1."""
+    heads = {marker: bytes((0xFF, 0xD8, 0xFF, marker, 0, 2, 0xFF)) for marker in range(0xFF)}
+
+    found = [marker for marker in heads if matches(heads[marker], "image/jpeg")]
+
+    assert found == [*range(0xC0, 0xD0), *range(0xDA, 0xFF)]
 
 
 MP4 = "video/mp4 audio/mp4"
@@ -192,7 +203,7 @@ def test_films_of_other_boxes_are_none():
 
 
 OTHER_OPENINGS = [
-    *(b"<!-", b" \n<?x", b"\xef\xbb\xbf<a", b"#!", b"MZ", b"\x7fELF", b"\xca\xfe\xba\xbe"),
+    *(b"<!-", b" \n<?x", b"</a", b"<B", b"\xef\xbb\xbf<a", b"#!", b"MZ", b"\x7fELF", b"\xca\xfe\xba\xbe"),
     *(b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"PK\3", b"PK\5", b"PK\7", b"\x1f\x8b\x08", b"Rar!"),
     *(b"7z\xbc\xaf", b"\xd0\xcf\x11\xe0", b"GIF8", b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"OggS"),
     *(b"fLaC", b"\x1a\x45\xdf\xa3", b"\n\0\0 ftyp", b"%PDF-"),
