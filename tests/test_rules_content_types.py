@@ -190,7 +190,7 @@ def test_what_is_shown_in_place():
         "image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/avif",
         "image/heic", "image/heif", "video/mp4", "video/webm", "video/quicktime", "audio/mpeg",
         "audio/ogg", "audio/opus", "audio/webm", "audio/mp4", "audio/wav", "audio/flac",
-        "application/pdf",
+        "application/pdf", "image/vnd.microsoft.icon",
     }  # fmt: skip
 
     assert {content_type for content_type in TYPES if is_inline(content_type)} == shown
@@ -225,6 +225,7 @@ def test_the_table_is_in_order():
 @pytest.mark.parametrize(
     "names",
     ["image/jpeg image/jpg", "image/png image/x-png", "image/bmp image/x-ms-bmp",
+     "image/vnd.microsoft.icon image/x-icon",
      "image/avif image/avif-sequence", "image/heic image/heic-sequence",
      "image/heif image/heif-sequence", "image/svg+xml image/svg", "video/mp4 video/x-m4v",
      "video/quicktime video/mov", "video/3gpp video/3gp", "video/x-matroska video/mkv",

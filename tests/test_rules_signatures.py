@@ -8,9 +8,8 @@ from attachments.rules.signatures import HEAD_BYTES
 from tests.real_files import DOCX, make_compound_file, make_id3_tag, make_zip
 
 DOC, XLS, PPT = "application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"
-ODS, ODP = (
-    f"application/vnd.oasis.opendocument.{kind}" for kind in ("spreadsheet", "presentation")
-)
+OPEN_DOCUMENT = [f"application/vnd.oasis.opendocument.{kind}" for kind in ("spreadsheet", "presentation", "graphics")]  # fmt: skip
+ICON = b"\0\0\1\0\1\0\x10\x10\0\0" + bytes(13)
 FLAC = b"fLaC\0\0\0\x22" + b"\0" * 34
 JPEG_START = b"\xff\xd8\xff\xe1"
 
@@ -61,6 +60,7 @@ EDGES = [
     ("image/webp", b"RIFF\0\0\0\0WEBPVP8 " + bytes(4), b"RIFX\0\0\0\0WEBPVP8 " + bytes(4)),
     *[("image/bmp", make_bmp(size), make_bmp(size)[:-1]) for size in (12, 16, 40, 52, 56, 64, 108, 124)],
     ("image/bmp", make_bmp(40), b"XX" + make_bmp(40)[2:]),
+    *[("image/vnd.microsoft.icon", ICON, wrong) for wrong in (ICON[:-1], ICON[:4] + b"\0\0" + ICON[6:], ICON[:9] + b"\1" + ICON[10:])],
     ("audio/wav", b"RF64\0\0\0\0WAVE" + bytes(9), b"RF64\0\0\0\0WAVE" + bytes(8)),
     ("audio/wav", b"RIFF\0\0\0\0WAVE" + bytes(9), b"RIFX\0\0\0\0WAVE" + bytes(9)),
     ("audio/flac", FLAC, FLAC[:-1]),
@@ -99,7 +99,7 @@ EDGES = [
     (DOCX, make_zip("_rels/.rels"), make_zip("_rels")),
     (DOCX, make_zip("docProps/app.xml"), make_zip("docProps")),
     (DOCX, make_zip("word/a.xml")[:66] + b"\5" + bytes(99), make_zip("xl/a.xml")),
-    *[(declared, make_zip("mimetype", first=declared.encode()), make_zip("mimetype", first=declared.encode() + b"-template")) for declared in (ODS, ODP)],
+    *[(declared, make_zip("mimetype", first=declared.encode()), make_zip("mimetype", first=declared.encode() + b"-template")) for declared in OPEN_DOCUMENT],
     ("application/zip", b"PK\5\6" + bytes(16) + b"\5\0hello", b"PK\5\6" + bytes(15) + b"x"),
     ("application/zip", b"PK\7\x08PK\3\4", b"PK\7\x08PK\5\6"),
     ("application/gzip", b"\x1f\x8b\x08\x1f" + bytes(14), b"\x1f\x8b\x08\x1f" + bytes(13)),
