@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from attachments import services, storage
+from attachments import events, services, storage
 from attachments.errors import (
     AlreadyLinked,
     ChecksumMismatch,
@@ -632,6 +632,45 @@ def test_a_row_that_is_deleted_between_reading_and_leasing(user, upload, monkeyp
 
     with pytest.raises(NotFound):
         confirm(ticket, user)
+
+
+@pytest.fixture
+def nudges():
+    """What workers were told to do."""
+    told = []
+
+    def note(attachment_id, **kwargs):
+        told.append(attachment_id)
+
+    events.work_left.connect(note)
+    yield told
+    events.work_left.disconnect(note)
+
+
+def test_what_a_worker_has_to_do_is_left_to_it(user, upload, nudges):
+    ticket = upload(user)
+    row = Attachment.find(ticket.attachment_id)
+    Attempt.take(row).hand_over()
+
+    assert confirm(ticket, user).status == "verifying"
+    assert nudges == [row.pk]  # nobody does it yet
+
+    attempt = Attempt.take(Attachment.find(row.pk))
+    assert confirm(ticket, user).status == "verifying"
+    assert nudges == [row.pk]
+    assert Attachment.objects.get().key == attempt.key
+
+    attempt.publish(size_bytes=1)
+    assert confirm(ticket, user).is_ready
+    assert nudges == [row.pk]
+
+
+def test_a_checksum_that_the_store_tells_is_kept(user, upload, samples, monkeypatch, nudges):
+    told = get_checksum(samples["image/png"])
+    monkeypatch.setattr(storage, "tell_checksum", lambda key: told)
+
+    assert confirm(upload(user), user).checksum_sha256 == told
+    assert nudges == []  # nobody has to read the file
 
 
 @pytest.fixture
