@@ -261,3 +261,38 @@ def test_the_next_frame_is_found_where_this_one_ends(version, layer, sample_rate
         one_off = [frame.ljust(size + padding + off, b"\0") + frame for off in (-1, 0, 1)]
 
         assert [matches(head, "audio/mpeg") for head in one_off] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "opening",
+    ["<!doctype html>", "<!DOCTYPE  svg", "<html>", "<head>", "<body x>", "<script>", "<svg>", "<x:svg ",
+     "<title>", "<meta ", "<link/>", "<base ", "<iframe ", "<object ", "<embed ", "<frameset>",
+     "<b onclick=x>", "<img/onerror = x", "<?=", "<?php ", "<%", "%PDF-1",
+     "<!-- a --><!-- b -->\n<script>", "<?xml a?> <?xml b?><html>", "\ufeff\ufeff <html>"],
+)  # fmt: skip
+def test_what_opens_as_another_language_is_no_plain_text(opening):
+    assert not matches(f"\n {opening}".encode("utf-16"), "text/plain")
+
+
+@pytest.mark.parametrize(
+    "opening", ["<p align=x>", "<?xml version='1.0'?><a>", "<header>", "<metadata>", "<b on>", "a <script>"]
+)  # fmt: skip
+def test_markdown_and_other_texts_may_have_elements(opening):
+    assert matches(opening.encode(), "text/plain")
+
+
+def test_json_may_be_cut_anywhere():
+    tokens = b'[true, false, null, -1.5E+30, 2e-7, "a\\"b\\\\ \\n", {"k": [-0]}]'
+
+    for cut in range(1, len(tokens)):
+        content = b" " * (HEAD_BYTES - cut) + tokens
+        assert matches(content, "application/json"), tokens[:cut]
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"[nothing]", b'["a\nb"]', b"[trues]", b"[+1]", b"(1)", b"[a", b"['a"]
+)
+def test_json_that_is_cut_has_tokens_of_json_alone(wrong):
+    content = b" " * (HEAD_BYTES - 12) + wrong.ljust(12) + b"]"
+
+    assert not matches(content, "application/json")

@@ -157,6 +157,25 @@ def test_a_purge_finds_by_trying_what_it_cannot_see_beforehand(
     assert list_rows() == {attachment.pk for attachment in kept}
 
 
+def test_a_purge_tries_each_row_once(user, attachment_of, restricted_behind, monkeypatch):
+    attachments = [attachment_of(user) for _ in range(3)]
+    restricted_behind(attachments[0])
+    age()
+    tried = []
+    delete_unprotected = batches.delete_unprotected
+
+    def try_once(pks):
+        assert not {*pks} & {*tried}
+        tried.extend(pks)
+        return delete_unprotected(pks)
+
+    monkeypatch.setattr(batches, "WORKERS", 1)
+    monkeypatch.setattr(batches, "delete_unprotected", try_once)
+    services.purge_attachments(batch_size=1)
+
+    assert sorted(tried) == sorted(attachment.pk for attachment in attachments)
+
+
 def test_a_purge_ends_if_there_are_too_many_of_these(
     user, attachment_of, restricted_behind, monkeypatch
 ):
