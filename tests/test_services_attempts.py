@@ -84,7 +84,7 @@ def test_the_key_of_a_dead_attempt_is_noted_with_the_taking(row):
 
 
 @pytest.mark.parametrize(
-    "end", [partial(Attempt.publish, size_bytes=1), Attempt.hand_over, Attempt.release]
+    "end", [partial(Attempt.settle, size_bytes=1), Attempt.hand_over, Attempt.release]
 )
 def test_the_row_of_an_attempt_that_is_over_names_no_upload(row, end):
     attempt = Attempt.take(row)
