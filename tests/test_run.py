@@ -38,18 +38,20 @@ def tree():
         for name in ("nodus", "attachments"):
             shutil.copytree(settings.BASE_DIR / name, root / name)
         yield root
-        for process in find_processes(root):
+        processes = find_processes(root)
+        for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-                process.wait()
+        psutil.wait_procs(processes, timeout=10)
 
 
 def find_processes(tree):
-    """The processes whose command names a place in the tree, or that have their data there."""
+    """The processes that run in the tree, name a place there, or have their data there."""
     return [
         process
-        for process in psutil.process_iter(["cmdline", "environ"])
-        if str(tree) in " ".join(process.info["cmdline"] or ())
+        for process in psutil.process_iter(["cmdline", "cwd", "environ"])
+        if process.info["cwd"] == str(tree)
+        or str(tree) in " ".join(process.info["cmdline"] or ())
         or str(tree) in (process.info["environ"] or {}).get("PGDATA", "")
     ]
 
@@ -114,6 +116,17 @@ def put_file(client, path):
     return client.confirm(ticket)
 
 
+def wait_for_thumbnail(client, attachment):
+    """The worker makes it soon; give the attachment as it is then."""
+    deadline = time.monotonic() + 60
+    while not (found := client.call("GET", f"/attachments/{attachment['id']}").json())[
+        "thumbnail_url"
+    ]:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    return found
+
+
 def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     port, s3_port = find_free_ports(2)
     ports = {"PORT": port, "S3_PORT": s3_port}
@@ -134,7 +147,7 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     assert '"attachment_id"' in pasted.stdout, pasted.stderr
     assert '"x-amz-credential":"signer-' in pasted.stdout  # the keys are split here too
     client.log_in("alice", DEMO_USERS["alice"])
-    attachment = put_file(client, picture)
+    attachment = wait_for_thumbnail(client, put_file(client, picture))
 
     # A second run refuses to start, and the first goes on.
     code, output = Run(tree, PORT=find_free_ports(1)[0], S3_PORT=s3_port).wait_until_over()
