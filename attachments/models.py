@@ -150,6 +150,7 @@ class Attachment(PlainSqlModel):
     media = models.JSONField(
         _("what is in the file"),
         default=dict,
+        db_default={},
         blank=True,
         help_text=_("As found by a worker: size of the picture, seconds, pages."),
     )

@@ -146,7 +146,8 @@ def test_staff_purge(open_admin, superuser, attachment_of):
     follow(page, By.CSS_SELECTOR, "#content [type=submit]")
 
     assert "A worker purges" in page.find_element(By.CSS_SELECTOR, ".messagelist").text
-    assert DBTaskResult.objects.get().task_path == "attachments.tasks.purge_orphans"
+    paths = DBTaskResult.objects.values_list("task_path", flat=True)
+    assert paths.filter(task_path__endswith="purge_orphans").count() == 1
 
 
 def test_the_list_fits_a_screen(open_admin, superuser, attachment_of, message_of):

@@ -232,6 +232,7 @@ class Migration(migrations.Migration):
                     "media",
                     models.JSONField(
                         blank=True,
+                        db_default={},
                         default=dict,
                         help_text="As found by a worker: size of the picture, seconds, pages.",
                         verbose_name="what is in the file",
