@@ -86,7 +86,9 @@ def test_what_the_url_says_to_django_wins(query, name, value):
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_connections_that_the_server_closed_are_not_used(user):
-    connection.close()  # back to the pool
+    connection.close()
+    connection.close_pool()  # a thread of some other test may have kept one of its connections
+    connection.pool.open()
     pooled = [connection.pool.getconn() for _ in range(POOL["max_size"])]
     for one in pooled:
         connection.pool.putconn(one)

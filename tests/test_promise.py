@@ -117,20 +117,22 @@ def test_a_client_posts_other_files_all_through_the_confirm(
     if not is_polite:
         ignore_conditions(proxy)
     good = samples["image/png"] + b"\0" * 2**16
-    outcomes = dict.fromkeys(("ready", "rejected"), 0)
+    # A busy store may fail to read what is being replaced: then it waits for the next confirm.
+    outcomes = dict.fromkeys(("ready", "rejected", "pending"), 0)
 
     for _ in range(TRIES[connection.vendor]):
         ticket = upload(user, content=good)
         with posting(post_file, ticket, [EXE, good]):
             try:
                 attachment = confirm(ticket, user)
-            except RejectedUpload:
+            except (RejectedUpload, StorageUnavailable):
                 attachment = Attachment.objects.get(pk=ticket.attachment_id)
         outcomes[attachment.status] += 1
         if attachment.is_ready:
             assert assert_serves_what_the_row_says(attachment) == good
 
-    assert min(outcomes.values()) > 0, outcomes  # or else nothing was tried
+    # Or else nothing was tried
+    assert min(outcomes["ready"], outcomes["rejected"]) > outcomes["pending"], outcomes
 
 
 @pytest.mark.parametrize("is_polite", [True, False])
