@@ -246,6 +246,19 @@ def test_keep_existing(src, changed, bucket, user, attachment_of):
     assert bucket.Object(changed.key).get()["Body"].read() == b"other bytes"
 
 
+def test_what_was_taken_down_since_the_backup_is_not_put_back(src, user, attachment_of, bucket):
+    attachment = attachment_of(user)
+    back_up(src)
+    bucket.Object(attachment.key).delete()
+    Attachment.objects.update(status="infected", storage_key=attachment.pending_key)
+
+    report = run_json(src, "--keep-existing")
+
+    assert report["objects"]["different"] == 1
+    assert attachment.key not in list_keys(bucket)
+    assert Attachment.objects.get().status == "infected"
+
+
 def test_a_dry_run_changes_nothing(src, user, attachment_of, message_of, bucket):
     attachment_of(user, message_id=message_of(user).pk)
     back_up(src)

@@ -132,7 +132,16 @@ def test_rubbish_is_never_clean(use_scanner, part):
             scan(*[bytes(2**18)] * 64)  # more than the buffers of sockets hold
 
 
-@pytest.mark.parametrize("version", [b"", b"UNKNOWN COMMAND\0", b"stream: OK\0"])
+@pytest.mark.parametrize(
+    "version",
+    [
+        b"",
+        b"UNKNOWN COMMAND\0",
+        b"stream: OK\0",
+        b"ClamAV 1\0.4/1/x\0",
+        b"ClamAV 1.4.3/" + b"9" * 30 + b"/Mon\0",
+    ],
+)
 def test_a_clamd_that_does_not_tell_its_version(use_scanner, version):
     with play(answer(b"stream: OK\0"), version=version) as fake:
         use_scanner(fake.url)

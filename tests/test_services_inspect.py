@@ -2,11 +2,12 @@
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import requests
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from PIL import Image
@@ -277,6 +278,23 @@ def test_a_worker_that_dies_leaves_a_note_and_the_next_one_finishes(
     attachment.refresh_from_db()
     assert list_keys(bucket) == {attachment.key, attachment.thumbnail_key}
     assert attachment.thumbnail_key not in left
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_no_worker_names_a_thumbnail_while_its_file_is_taken_down(attachment_of, user):
+    rows = Attachment.objects.filter(pk=attachment_of(user).pk)  # without a thumbnail
+
+    def is_free():
+        try:
+            with transaction.atomic():
+                return rows.select_for_update(skip_locked=True).exists()
+        finally:
+            connection.close()  # this thread's own
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as threads:
+        inspect.forget_thumbnails(rows)
+        assert not threads.submit(is_free).result()
 
 
 def test_a_worker_that_slept_too_long_names_no_thumbnail(ready, bucket, before_put):

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import chain, repeat
 
 import pytest
 from django.core.management import CommandError
@@ -103,6 +104,20 @@ def test_without_a_scanner_it_cannot_run(user, attachment_of, use_scanner, url):
 
     assert error.value.returncode == 2
     assert Attachment.objects.get().scan_outcome == ""
+
+
+def test_a_file_that_gets_no_verdict_keeps_no_other_from_its_own(user, attachment_of, scan):
+    rows = [attachment_of(user) for _ in range(2)]
+    answers = chain([b"stream: Can't allocate memory ERROR\0"], repeat(b"stream: OK\0"))
+
+    def judge(connection):
+        answer(next(answers))(connection)
+
+    with play(judge) as fake, pytest.raises(CommandError) as error:
+        scan(url=fake.url)
+
+    assert error.value.returncode == 2
+    assert sorted(Attachment.find(row.pk).scan_outcome for row in rows) == ["", "clean"]
 
 
 def test_a_date_that_is_none(real_clamd):

@@ -281,6 +281,26 @@ def test_a_scanner_that_is_down_keeps_nothing_else_waiting(
     assert report.waiting == len(rows)
 
 
+def test_a_scanner_of_the_host_that_breaks_keeps_nothing_else_waiting(
+    user, confirm, use_scanner, real_clamd, monkeypatch
+):
+    broken, other = confirm(user), confirm(user)
+    scan_object = scan.scan_object
+
+    def scan_or_break(attachment, **options):
+        if attachment.pk == broken.pk:
+            raise ValueError
+        return scan_object(attachment, **options)
+
+    monkeypatch.setattr(scan, "scan_object", scan_or_break)
+
+    report = services.process_waiting()
+
+    assert (report.processed, report.failed, report.waiting) == (1, 1, 1)
+    assert Attachment.find(broken.pk).status == "scanning"
+    assert Attachment.find(other.pk).is_ready
+
+
 def test_a_purge_goes_on_without_the_scanner(user, confirm, use_scanner):
     use_scanner("unix:///nowhere/clamd.sock")
     confirm(user)

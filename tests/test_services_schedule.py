@@ -96,9 +96,10 @@ def test_a_job_of_a_run_that_was_killed_is_soon_due_again(jobs):
     assert PeriodicJob.objects.get().run_id is None
 
 
-def test_a_job_that_fails_keeps_no_other_waiting(jobs):
+@pytest.mark.parametrize("error", [StorageUnavailable, ValueError])
+def test_a_job_that_fails_keeps_no_other_waiting(jobs, error):
     def fail():
-        raise StorageUnavailable
+        raise error
 
     jobs(purge=fail, usage=lambda: None)
 

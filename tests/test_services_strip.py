@@ -111,6 +111,12 @@ def test_what_cannot_be_stripped_is_not_published(
     assert list_keys(bucket) == set()
 
 
+def test_an_image_that_is_too_large_to_be_fetched_is_not_called_another(handed_over, monkeypatch):
+    monkeypatch.setattr(strip, "MAX_FILE_BYTES", 1000)
+
+    assert process(handed_over()).error["code"] == "metadata_not_removable"
+
+
 def test_an_image_of_a_type_without_a_way_is_not_published(user, upload, settings, real_files):
     settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ALLOWED_CONTENT_TYPES": ["image/bmp"]}
     ticket = upload(user, content_type="image/bmp", content=real_files["pillow.bmp"])

@@ -94,7 +94,10 @@ def restore_attachments(
     storage.ensure_bucket(has_files=Attachment.objects.ready().exists)
     report = RestoreReport(snapshot=snapshot.facts.id)
     restore = partial(_restore_object, archive, existing, _make_look(), on_progress)
-    entries = _forget_notes(snapshot.read_manifest())
+    entries = snapshot.read_manifest()
+    if existing is not Existing.OVERWRITE:
+        entries = _leave_out_moved(entries, report, on_progress)
+    entries = _forget_notes(entries)
     for entry, outcome in run_in_order(restore, entries, threads=jobs):
         if isinstance(outcome, _Outcome):
             _count(report, outcome)
@@ -155,6 +158,21 @@ def _restore_object(
         on_progress(entry.size_bytes)
         return entry, ProblemKind.MISSING
     return entry, outcome
+
+
+def _leave_out_moved(
+    entries: Iterator[ManifestEntry], report: RestoreReport, on_progress: OnProgress
+) -> Iterator[ManifestEntry]:
+    """Without objects whose rows stay and name them no more: of what was taken down, say."""
+    while batch := list(islice(entries, BATCH_SIZE)):
+        rows = Attachment.objects.filter(pk__in=[entry.id for entry in batch])
+        keys = {str(pk): key for pk, key in rows.values_list("pk", "storage_key")}
+        for entry in batch:
+            if keys.get(entry.id, entry.key) == entry.key:
+                yield entry
+            else:
+                report.objects.different += 1
+                on_progress(entry.size_bytes)
 
 
 def _forget_notes(entries: Iterator[ManifestEntry]) -> Iterator[ManifestEntry]:

@@ -24,7 +24,8 @@ ANSWER_SECONDS = 150
 MAX_ANSWER_BYTES = 4096
 MAX_CHUNK_BYTES = 2**18
 
-_VERSION = re.compile(r"(?P<scanner>ClamAV [^/]+)(?:/(?P<signatures>\d+)/.*)?")
+# No more than the row can keep.
+_VERSION = re.compile(r"(?P<scanner>ClamAV [ -.0-~]{1,90})(?:/(?P<signatures>[0-9]{1,18})/.*)?")
 _FOUND = re.compile(r"stream: (?P<name>[!-~]+) FOUND")
 _TOO_LARGE = "INSTREAM size limit exceeded. ERROR"
 # What clamd reports as found where it could not look: by AlertExceedsMax, by AlertEncrypted.

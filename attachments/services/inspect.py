@@ -41,8 +41,9 @@ def inspect_attachment(attachment: Attachment) -> None:
 
 def forget_thumbnails(rows: AttachmentQuerySet) -> None:
     """Note the thumbnails of these rows, which then name none; in the caller's transaction."""
-    locked = rows.with_thumbnail().select_for_update()
-    note_deletions(list(locked.values_list("thumbnail_key", flat=True)))
+    # Those without one are locked too, so that no worker names one before the caller's commit.
+    locked = rows.ready().select_for_update()
+    note_deletions([key for key in locked.values_list("thumbnail_key", flat=True) if key])
     rows.with_thumbnail().update(thumbnail_key="")
 
 

@@ -4,11 +4,13 @@ The rows are the queue: each says by itself what there is to do. Every step may 
 twice at once, or killed anywhere; a later run finds what is left.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import Count, Min
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -20,6 +22,8 @@ from attachments.services.confirm import verify_in_background
 from attachments.services.inspect import inspect_attachment
 from attachments.services.leases import RETRY_AFTER
 from attachments.services.scan import scan_quarantined
+
+logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 100
 MAX_FAILURES_IN_A_ROW = 3
@@ -99,9 +103,7 @@ def process_waiting(
     for step in STEPS:
         failures_in_a_row = 0
         for attachment_id in iterate_ids(step.find()):
-            try:
-                process_attachment(attachment_id=attachment_id)
-            except OUTAGES as error:
+            if error := _try(attachment_id):
                 failure = error if isinstance(error, StorageUnavailable) else failure
                 report.failed, failures_in_a_row = report.failed + 1, failures_in_a_row + 1
                 if failures_in_a_row == MAX_FAILURES_IN_A_ROW:
@@ -113,6 +115,20 @@ def process_waiting(
         raise failure
     report.waiting = count_waiting(with_put_off=True)
     return report
+
+
+def _try(attachment_id: UUID) -> Exception | None:
+    """What it failed with, if it did. That the database is down is raised."""
+    try:
+        process_attachment(attachment_id=attachment_id)
+    except OUTAGES as error:
+        return error
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:  # of the host's own scanner, perhaps: the others have to go on
+        logger.exception("The attachment %s could not be processed.", attachment_id)
+        return error
+    return None
 
 
 def count_waiting(*, with_put_off: bool = False) -> int:

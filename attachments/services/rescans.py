@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from attachments import storage
-from attachments.errors import Infected
+from attachments.errors import OUTAGES, Infected, ScannerUnavailable, StorageUnavailable
 from attachments.models import Attachment, AttachmentQuerySet
 from attachments.scanning import Outcome
 from attachments.services.deletions import carry_out_notes_of, note_deletions
@@ -19,6 +19,8 @@ from attachments.storage.threads import run_in_order
 
 BATCH_SIZE = 100
 SCANS_AT_ONCE = 4
+# So many that get no verdict one after the other: the scanner or the store is down.
+MAX_FAILURES_IN_A_ROW = 10
 
 
 @dataclass(kw_only=True)
@@ -57,18 +59,27 @@ def scan_published(
 ) -> ScanReport:
     """Scan these ready files, some at once, and take down what is infected.
 
-    Safe to kill and to repeat: each row says when it was scanned. Raises ``ScannerUnavailable``,
-    ``StorageUnavailable``: what was scanned until then stays scanned.
+    Safe to kill and to repeat: each row says when it was scanned. A file that gets no verdict does
+    not keep the others waiting. Raises ``ScannerUnavailable``, ``StorageUnavailable`` at the end,
+    or after many of them: what was scanned until then stays scanned.
     """
-    report = ScanReport()
+    report, failure, failures_in_a_row = ScanReport(), None, 0
     for attachment, scan in run_in_order(_scan, _iterate(rows), threads=SCANS_AT_ONCE, ahead=2):
-        outcome = "skipped"
+        if isinstance(scan, OUTAGES):
+            failure, failures_in_a_row = scan, failures_in_a_row + 1
+            if failures_in_a_row == MAX_FAILURES_IN_A_ROW:
+                break
+            on_progress(1)
+            continue
+        outcome, failures_in_a_row = "skipped", 0
         if scan and _keep(attachment, scan):
             outcome = scan.verdict.outcome.value
         report.add(outcome)
         if outcome == Outcome.INFECTED:
             on_infected(attachment)
         on_progress(1)
+    if failure:
+        raise failure
     return report
 
 
@@ -81,11 +92,15 @@ def _iterate(rows: AttachmentQuerySet) -> Iterator[Attachment]:
         batch = list(rows.filter(pk__gt=batch[-1].pk)[:BATCH_SIZE])
 
 
-def _scan(attachment: Attachment) -> tuple[Attachment, Scan | None]:
+def _scan(
+    attachment: Attachment,
+) -> tuple[Attachment, Scan | ScannerUnavailable | StorageUnavailable | None]:
     try:
         return attachment, scan_object(attachment)
     except storage.ObjectNotFound:  # deleted meanwhile; if not, reconcile_storage reports it
         return attachment, None
+    except OUTAGES as error:
+        return attachment, error
 
 
 def _keep(attachment: Attachment, scan: Scan) -> bool:

@@ -48,8 +48,8 @@ JOBS = (
 def run_due_jobs() -> list[str]:
     """Run what is due and nobody else runs; give the names of what ran to its end.
 
-    A job that fails is logged, and keeps no other from running. Raises ``OperationalError`` or
-    ``InterfaceError`` if the database does not answer.
+    A job that fails, with whatever error, is logged and keeps no other from running. Raises
+    ``OperationalError`` or ``InterfaceError`` if the database does not answer.
     """
     names = [job.name for job in JOBS]
     PeriodicJob.objects.bulk_create(
@@ -74,14 +74,25 @@ def _run(job: Job, run_id: UUID) -> bool:
     pause = timedelta()  # if it is interrupted, another run takes it over at once
     try:
         with _keep_lease(run_id):
-            job.run()
-        pause = job.every
-    except OUTAGES as error:
-        logger.warning("The job %s was left undone: %s", job.name, error)
-        pause = min(job.every, RETRY_AFTER)
+            is_done = _try(job)
+        pause = job.every if is_done else min(job.every, RETRY_AFTER)
     finally:
         PeriodicJob.objects.filter(run_id=run_id).update(due_at=Now() + pause, run_id=None)
-    return pause == job.every
+    return is_done
+
+
+def _try(job: Job) -> bool:
+    try:
+        job.run()
+    except OUTAGES as error:
+        logger.warning("The job %s was left undone: %s", job.name, error)
+        return False
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # of the host's own code, perhaps: the other jobs have to go on
+        logger.exception("The job %s was left undone.", job.name)
+        return False
+    return True
 
 
 @contextmanager

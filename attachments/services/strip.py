@@ -57,6 +57,8 @@ def publish_stripped(attempt: Attempt) -> dict[str, Any]:
 
 def _judge(attachment: Attachment, fetched: Fetched) -> None:
     """The original, as the client declared it."""
+    if MAX_FILE_BYTES < fetched.size_bytes <= attachment.size_range[1]:
+        raise MetadataNotRemovable  # only its beginning was fetched: no more can be told of it
     judge_size(attachment, fetched.size_bytes)
     if not matches_content_type(fetched.file.read(HEAD_BYTES), attachment.content_type):
         raise ContentMismatch(declared=attachment.content_type)
