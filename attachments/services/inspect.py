@@ -41,8 +41,9 @@ def inspect_attachment(attachment: Attachment) -> None:
 
 def forget_thumbnails(rows: AttachmentQuerySet) -> None:
     """Note the thumbnails of these rows, which then name none; in the caller's transaction."""
-    locked = rows.with_thumbnail().select_for_update()
-    note_deletions(list(locked.values_list("thumbnail_key", flat=True)))
+    # All are locked: one without a thumbnail could get one before the caller changes its status.
+    keys = rows.select_for_update().values_list("thumbnail_key", flat=True)
+    note_deletions([key for key in keys if key])
     rows.with_thumbnail().update(thumbnail_key="")
 
 
@@ -71,6 +72,7 @@ def _keep(attachment: Attachment, found: Inspection, key: str) -> None:
         is_kept = attachment.change(
             where={
                 "status": Attachment.Status.READY,
+                "storage_key": attachment.key,
                 "is_inspected": False,
                 "thumbnail_key": old_key,
             },
