@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 from PIL import Image, ImageCms, ImageDraw
 from PIL.ExifTags import GPS, IFD, Base
+from PIL.PngImagePlugin import PngInfo
 
 from attachments.decoding.pictures import inspect_picture
 from attachments.decoding.process import _do
@@ -171,6 +172,33 @@ def test_pictures_stand_upright(orientation):
     assert thumbnail.size == (media["width"], media["height"])
     red_at = {1: (5, 10), 2: (35, 10), 3: (35, 10), 4: (5, 10), 5: (10, 5), 6: (10, 5), 7: (10, 35), 8: (10, 35)}[orientation]  # fmt: skip
     assert is_close(thumbnail.getpixel(red_at), RED)
+
+
+XMP_TURN = b"http://ns.adobe.com/xap/1.0/\0" + b'<x tiff:Orientation="6"/>'
+
+
+def make_text_turn():
+    """As ImageMagick keeps the EXIF of a photo in a text of a PNG."""
+    exif = make_exif(6).tobytes()
+    texts = PngInfo()
+    texts.add_text("Raw profile type exif", f"\nexif\n{len(exif):8}\n{exif.hex()}\n")
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0", "xmp": XMP_TURN[29:]}),
+        ("WEBP", {"exif": b"Exif\0\0this is none"}),
+        ("PNG", {"pnginfo": make_text_turn()}),
+    ],
+)
+def test_nothing_but_exif_turns_a_picture(kind, options):
+    content = save(make_half_red(), kind, **options)
+
+    assert open_thumbnail(content, kind).size == (40, 20)
+    stripped = strip_picture(io.BytesIO(content), f"image/{kind.lower()}")
+    assert "exif" not in Image.open(io.BytesIO(stripped)).info
 
 
 @pytest.mark.parametrize(
@@ -417,8 +445,6 @@ def test_stripping_drops_texts_and_what_lies_behind_the_picture():
     webp = save(picture, "WEBP", xmp=b"Here") + b"Here"
     gif = save(picture, "GIF", comment=b"Here") + b"Here"
     xmp = b"!\xff\x0bXMP DataXMP\x04Here\0"
-    from PIL.PngImagePlugin import PngInfo
-
     texts = PngInfo()
     texts.add_text("Place", "Here")
     texts.add_itxt("Place", "Here")
