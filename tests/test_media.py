@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import signal
 import struct
 import tempfile
 import zlib
@@ -376,6 +377,8 @@ def test_a_process_that_meets_its_limits_found_nothing(real_files, limits):
         "print('not json')",
         "print('[]')",
         "print('{')",
+        "print('[' * 100_000)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
         "",
         """print('{"width": 100000000, "height": 5, "duration_seconds": 1e999, "page_count": true}\\nMZ')""",
     ],
@@ -385,6 +388,18 @@ def test_a_process_that_was_taken_over_is_not_believed(real_files, monkeypatch, 
 
     assert inspect(real_files["pillow.png"], "image/png") == Inspection()
     assert strip(real_files["pillow.png"], "image/png") is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_stopped_with_its_worker_tells_nothing_of_the_file(
+    monkeypatch, real_files, tmp_path, number
+):
+    stopped = tmp_path / "stopped"
+    stop = f"import os; os.path.exists({str(stopped)!r}) or (open({str(stopped)!r}, 'w').close(), os.kill(os.getpid(), {number:d}))"
+    monkeypatch.setattr(sandbox, "_START", f"{stop}; {sandbox._START}")
+
+    assert strip(real_files["pillow.png"], "image/png")
+    assert stopped.exists()
 
 
 def test_the_process_has_no_secrets(monkeypatch, real_files):
