@@ -2,11 +2,14 @@
 
 import io
 import itertools
+import resource
 import signal
 import struct
+import sys
 import tempfile
 import zlib
 from contextlib import suppress
+from dataclasses import asdict
 
 import pytest
 from PIL import Image, ImageCms, ImageDraw
@@ -14,7 +17,7 @@ from PIL.ExifTags import GPS, IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
 from attachments.decoding.pictures import inspect_picture
-from attachments.decoding.process import _do
+from attachments.decoding.process import _do, _limit
 from attachments.decoding.stripping import strip_picture
 from attachments.media import (
     Inspection,
@@ -400,6 +403,19 @@ def test_a_process_that_is_stopped_with_its_worker_tells_nothing_of_the_file(
 
     assert strip(real_files["pillow.png"], "image/png")
     assert stopped.exists()
+
+
+def test_macos_takes_no_limit_on_addresses(monkeypatch):
+    limits = []
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, _limits: limits.append(kind))
+    monkeypatch.setattr(signal, "alarm", limits.append)
+    monkeypatch.setattr(signal, "signal", lambda *args: None)
+
+    _limit(asdict(Job(action="inspect", content_type="image/png", max_output_bytes=1)))
+
+    assert resource.RLIMIT_AS not in limits
+    assert {resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, sandbox.WALL_SECONDS} <= set(limits)
 
 
 def test_the_process_has_no_secrets(monkeypatch, real_files):
