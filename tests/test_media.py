@@ -2,17 +2,22 @@
 
 import io
 import itertools
+import resource
+import signal
 import struct
+import sys
 import tempfile
 import zlib
 from contextlib import suppress
+from dataclasses import asdict
 
 import pytest
 from PIL import Image, ImageCms, ImageDraw
 from PIL.ExifTags import GPS, IFD, Base
+from PIL.PngImagePlugin import PngInfo
 
 from attachments.decoding.pictures import inspect_picture
-from attachments.decoding.process import _do
+from attachments.decoding.process import _do, _limit
 from attachments.decoding.stripping import strip_picture
 from attachments.media import (
     Inspection,
@@ -171,6 +176,33 @@ def test_pictures_stand_upright(orientation):
     assert thumbnail.size == (media["width"], media["height"])
     red_at = {1: (5, 10), 2: (35, 10), 3: (35, 10), 4: (5, 10), 5: (10, 5), 6: (10, 5), 7: (10, 35), 8: (10, 35)}[orientation]  # fmt: skip
     assert is_close(thumbnail.getpixel(red_at), RED)
+
+
+XMP_TURN = b"http://ns.adobe.com/xap/1.0/\0" + b'<x tiff:Orientation="6"/>'
+
+
+def make_text_turn():
+    """As ImageMagick keeps the EXIF of a photo in a text of a PNG."""
+    exif = make_exif(6).tobytes()
+    texts = PngInfo()
+    texts.add_text("Raw profile type exif", f"\nexif\n{len(exif):8}\n{exif.hex()}\n")
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0", "xmp": XMP_TURN[29:]}),
+        ("WEBP", {"exif": b"Exif\0\0this is none"}),
+        ("PNG", {"pnginfo": make_text_turn()}),
+    ],
+)
+def test_nothing_but_exif_turns_a_picture(kind, options):
+    content = save(make_half_red(), kind, **options)
+
+    assert open_thumbnail(content, kind).size == (40, 20)
+    stripped = strip_picture(io.BytesIO(content), f"image/{kind.lower()}")
+    assert "exif" not in Image.open(io.BytesIO(stripped)).info
 
 
 @pytest.mark.parametrize(
@@ -348,6 +380,8 @@ def test_a_process_that_meets_its_limits_found_nothing(real_files, limits):
         "print('not json')",
         "print('[]')",
         "print('{')",
+        "print('[' * 100_000)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
         "",
         """print('{"width": 100000000, "height": 5, "duration_seconds": 1e999, "page_count": true}\\nMZ')""",
     ],
@@ -357,6 +391,31 @@ def test_a_process_that_was_taken_over_is_not_believed(real_files, monkeypatch, 
 
     assert inspect(real_files["pillow.png"], "image/png") == Inspection()
     assert strip(real_files["pillow.png"], "image/png") is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_stopped_with_its_worker_tells_nothing_of_the_file(
+    monkeypatch, real_files, tmp_path, number
+):
+    stopped = tmp_path / "stopped"
+    stop = f"import os; os.path.exists({str(stopped)!r}) or (open({str(stopped)!r}, 'w').close(), os.kill(os.getpid(), {number:d}))"
+    monkeypatch.setattr(sandbox, "_START", f"{stop}; {sandbox._START}")
+
+    assert strip(real_files["pillow.png"], "image/png")
+    assert stopped.exists()
+
+
+def test_macos_takes_no_limit_on_addresses(monkeypatch):
+    limits = []
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, _limits: limits.append(kind))
+    monkeypatch.setattr(signal, "alarm", limits.append)
+    monkeypatch.setattr(signal, "signal", lambda *args: None)
+
+    _limit(asdict(Job(action="inspect", content_type="image/png", max_output_bytes=1)))
+
+    assert resource.RLIMIT_AS not in limits
+    assert {resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, sandbox.WALL_SECONDS} <= set(limits)
 
 
 def test_the_process_has_no_secrets(monkeypatch, real_files):
@@ -417,8 +476,6 @@ def test_stripping_drops_texts_and_what_lies_behind_the_picture():
     webp = save(picture, "WEBP", xmp=b"Here") + b"Here"
     gif = save(picture, "GIF", comment=b"Here") + b"Here"
     xmp = b"!\xff\x0bXMP DataXMP\x04Here\0"
-    from PIL.PngImagePlugin import PngInfo
-
     texts = PngInfo()
     texts.add_text("Place", "Here")
     texts.add_itxt("Place", "Here")

@@ -218,6 +218,33 @@ def test_a_thumbnail_goes_with_its_file_however_that_goes(inspected, bucket, del
 # Races and deaths
 
 
+@pytest.mark.postgres
+def test_a_row_that_is_taken_down_gets_no_thumbnail_meanwhile(ready, monkeypatch):
+    """One that has none yet is locked too, or else it could not be taken down."""
+    attachment, note = ready(), inspect.note_deletions
+
+    def look_from_elsewhere(keys):
+        with ThreadPoolExecutor(1) as other:
+            free = other.submit(find_unlocked, attachment.pk).result()
+        found.append(free)
+        note(keys)
+
+    found = []
+    monkeypatch.setattr(inspect, "note_deletions", look_from_elsewhere)
+
+    find_infected(attachment)
+
+    assert found == [[]]
+
+
+def find_unlocked(pk):
+    try:
+        with transaction.atomic():
+            return list(Attachment.objects.select_for_update(skip_locked=True).filter(pk=pk))
+    finally:
+        connection.close()
+
+
 @pytest.fixture
 def before_put(monkeypatch):
     """Let something happen before, or after, a thumbnail is written."""

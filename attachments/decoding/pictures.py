@@ -2,15 +2,31 @@
 
 import warnings
 from io import BytesIO
+from struct import error as unpack_error
 from typing import IO, Any
 
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageFile
 from PIL.ExifTags import Base
 
 MAX_PIXELS = 2**27
 """A picture with more is not decoded: 512 MiB, where each pixel takes four bytes."""
 QUALITY = 80
 _TURNED = (5, 6, 7, 8)
+# How a picture comes to stand upright, by its orientation in EXIF.
+_TRANSPOSITIONS = dict(
+    enumerate(
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        start=2,
+    )
+)
 # Others are brought to one of these, in which pixels can be mixed.
 _MIXABLE = ("L", "LA", "RGB", "RGBA", "CMYK")
 _COLOUR_SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK"}
@@ -35,27 +51,31 @@ def inspect_picture(
         orientation = read_orientation(image)
         if orientation in _TURNED:
             width, height = height, width
-        small = make_small(image, wanted) if thumbnail_px else None
+        small = make_small(image, wanted, orientation) if thumbnail_px else None
     return {"width": width, "height": height}, encode(small) if small else b""
 
 
 def read_orientation(image: Image.Image) -> int:
     """As EXIF has it, once the picture is loaded; 1 if it says nothing that counts.
 
-    XMP may name one too, which Pillow would take, but no browser does.
+    XMP, and texts of PNG, may name one too, which Pillow would take, but no browser does.
     """
-    for name in ("xmp", "XML:com.adobe.xmp"):
-        image.info.pop(name, None)
-    value = image.getexif().get(Base.Orientation, 1)
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif", b""))
+        value = exif.get(Base.Orientation, 1)
+    except (SyntaxError, ValueError, unpack_error):  # not EXIF at all; the picture is shown
+        return 1
     return value if value in range(1, 9) else 1
 
 
-def make_small(image: Image.Image, px: int) -> Image.Image:
+def make_small(image: Image.Image, px: int, orientation: int) -> Image.Image:
     """Shown upright, in sRGB, with no more pixels than that; it is not made larger."""
     small = _make_mixable(image)
     profile = image.info.get("icc_profile")
     small.thumbnail((px, px), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    ImageOps.exif_transpose(small, in_place=True)
+    if orientation in _TRANSPOSITIONS:
+        small = small.transpose(_TRANSPOSITIONS[orientation])
     return _convert_to_srgb(small, profile)
 
 

@@ -6,6 +6,7 @@ writes one line of JSON and then bytes, into a file whose size is limited as wel
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ MEMORY_BYTES = 2**30
 _START = (
     "import sys; sys.path[:] = sys.argv[2:]; from attachments.decoding.process import main; main()"
 )
+# Whoever stops a worker may send these to all its processes: systemd does, and so does Ctrl+C.
+_STOPPED = (-signal.SIGTERM, -signal.SIGINT)
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -42,8 +45,17 @@ class Job:
 def run_decoder(job: Job, file: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     """Its JSON and its bytes; None if it failed, was killed, took too long or said nonsense.
 
-    ``file`` is a file of the operating system, read from its start.
+    ``file`` is a file of the operating system, read from its start. A process that was stopped
+    with its worker tells nothing of the file: while the worker finishes, it is started once more.
     """
+    status, answer = _run(job, file)
+    if status in _STOPPED:
+        _status, answer = _run(job, file)
+    return answer
+
+
+def _run(job: Job, file: IO[bytes]) -> tuple[int | None, tuple[dict[str, Any], bytes] | None]:
+    """Its status, and its answer if that is 0; the status is None if it took too long."""
     file.seek(0)
     with tempfile.TemporaryFile() as output:
         try:
@@ -66,8 +78,9 @@ def run_decoder(job: Job, file: IO[bytes]) -> tuple[dict[str, Any], bytes] | Non
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return None
-        return None if done.returncode else _read_answer(output, job.max_output_bytes)
+            return None, None
+        answer = None if done.returncode else _read_answer(output, job.max_output_bytes)
+        return done.returncode, answer
 
 
 def _get_path() -> list[str]:
@@ -83,6 +96,6 @@ def _read_answer(output: IO[bytes], max_bytes: int) -> tuple[dict[str, Any], byt
     line, _, content = answer.partition(b"\n")
     try:
         header = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return (header, content) if isinstance(header, dict) else None

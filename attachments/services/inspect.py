@@ -72,6 +72,7 @@ def _keep(attachment: Attachment, found: Inspection, key: str) -> None:
         is_kept = attachment.change(
             where={
                 "status": Attachment.Status.READY,
+                "storage_key": attachment.key,
                 "is_inspected": False,
                 "thumbnail_key": old_key,
             },
