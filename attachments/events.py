@@ -18,9 +18,9 @@ attachment_deleted = Signal()
 """Its row is gone. Rows that raw SQL or the database itself deletes are not told."""
 
 work_left = Signal()
-"""An attachment waits for background work; ``attachment_id`` is its id.
+"""Attachments wait for background work; ``attachment_ids`` are their ids, as text.
 
-Only a hint that makes it quick: the row says what there is to do, and
+Only a hint that makes it quick: each row says what there is to do, and
 ``services.process_waiting`` finds it without.
 """
 

@@ -6,7 +6,6 @@ listen to come from ``attachments.events``: ``attachment_ready``, ``attachment_r
 """
 
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.db.models.signals import post_delete
@@ -23,6 +22,8 @@ from attachments.task_framework import (
     works_in_requests,
 )
 
+MAX_IN_TASK = 10  # a worker may take seconds for a picture: others share the rest
+
 __all__ = ["attachment_deleted", "attachment_ready", "attachment_refused"]
 
 
@@ -37,10 +38,12 @@ def delete_objects_after_commit(instance: Attachment, using: str, **kwargs: Any)
 
 
 @receiver(events.work_left)
-def nudge_worker(attachment_id: UUID, **kwargs: Any) -> None:
-    """Tell a worker, if there is one: not a backend that would do the work in this request."""
-    if not works_in_requests(tasks.process_attachment):
-        tasks.process_attachment.enqueue(str(attachment_id))
+def nudge_workers(attachment_ids: list[str], **kwargs: Any) -> None:
+    """Tell workers, if there are any: not a backend that would do the work in this request."""
+    if works_in_requests(tasks.process_attachments):
+        return
+    for first in range(0, len(attachment_ids), MAX_IN_TASK):
+        tasks.process_attachments.enqueue(attachment_ids[first : first + MAX_IN_TASK])
 
 
 @receiver(events.deletions_left)

@@ -23,14 +23,17 @@ def refresh_usage() -> None:
 
 
 @task()
-def process_attachment(attachment_id: str) -> None:
-    """What is left to do for one attachment. Any number of them, at any time, do no harm."""
-    try:
-        services.process_attachment(attachment_id=UUID(attachment_id))
-    except OUTAGES:
-        later = services.find_retry_time(UUID(attachment_id))
-        process_attachment.using(run_after=later).enqueue(attachment_id)
-        raise
+def process_attachments(attachment_ids: list[str]) -> None:
+    """What is left to do for these. Any number of such tasks, at any time, do no harm."""
+    failures = []
+    for attachment_id in attachment_ids:
+        if error := services.try_to_process(UUID(attachment_id)):
+            failures.append(error)
+            if isinstance(error, OUTAGES):
+                later = services.find_retry_time(UUID(attachment_id))
+                process_attachments.using(run_after=later).enqueue([attachment_id])
+    if failures:
+        raise failures[0]
 
 
 @task()

@@ -103,13 +103,14 @@ def _forget_language() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _remove_originals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _leave_nothing_for_soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What one test confirmed goes before the next one looks, and at no moment in between."""
-    from attachments.services import pending
+    from attachments.services import nudges, pending, soon
 
-    monkeypatch.setattr(pending, "DELAY_SECONDS", 3600)
+    monkeypatch.setattr(soon, "DELAY_SECONDS", 3600)
     yield
     pending.remove_now()
+    nudges.served.take()
 
 
 @pytest.fixture(scope="session")

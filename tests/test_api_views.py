@@ -22,7 +22,7 @@ from gunicorn.http.parser import RequestParser
 
 from attachments import services
 from attachments.models import Attachment
-from attachments.services import pending
+from attachments.services import soon
 from attachments.storage import find_link_expiry
 from tests.databases import get_database_url
 
@@ -629,7 +629,7 @@ def test_what_the_plain_calls_cost(
         ticket = presign(client).json()
     assert store_calls() == []
     post_file(ticket, samples["image/png"])
-    with django_assert_num_queries(5):  # the last one tells a worker to look into it
+    with django_assert_num_queries(4):
         confirm(client, ticket["attachment_id"])
     assert store_calls() == ["CopyObject", "GetObject"]
     with django_assert_num_queries(2):
@@ -657,7 +657,7 @@ def test_what_a_declared_checksum_costs(client, post_file, samples, store_calls,
 def test_originals_go_soon_many_in_one_call(
     client, post_file, samples, store_calls, bucket, monkeypatch
 ):
-    monkeypatch.setattr(pending, "DELAY_SECONDS", 1)
+    monkeypatch.setattr(soon, "DELAY_SECONDS", 1)
     for _ in range(3):
         ticket = presign(client).json()
         post_file(ticket, samples["image/png"])

@@ -639,8 +639,8 @@ def nudges():
     """What workers were told to do."""
     told = []
 
-    def note(attachment_id, **kwargs):
-        told.append(attachment_id)
+    def note(attachment_ids, **kwargs):
+        told.extend(attachment_ids)
 
     events.work_left.connect(note)
     yield told
@@ -653,11 +653,11 @@ def test_what_a_worker_has_to_do_is_left_to_it(user, upload, nudges):
     Attempt.take(row).hand_over()
 
     assert confirm(ticket, user).status == "verifying"
-    assert nudges == [row.pk]  # nobody does it yet
+    assert nudges == [str(row.pk)]  # nobody does it yet
 
     attempt = Attempt.take(Attachment.find(row.pk))
     assert confirm(ticket, user).status == "verifying"
-    assert nudges == [row.pk]
+    assert nudges == [str(row.pk)]
     assert Attachment.objects.get().copy_key == attempt.key
 
 

@@ -259,7 +259,7 @@ def test_a_task_nudges_itself_when_its_file_is_to_be_tried_again(
     use_scanner("unix:///nowhere/clamd.sock")
     row = confirm(user)
     with pytest.raises(ScannerUnavailable):
-        tasks.process_attachment.call(str(row.pk))
+        tasks.process_attachments.call([str(row.pk)])
 
     row.refresh_from_db()
     assert DBTaskResult.objects.filter(run_after=row.lease_expires_at).count() == 1

@@ -36,6 +36,7 @@ from attachments.services.process import (
     find_retry_time,
     process_attachment,
     process_waiting,
+    try_to_process,
 )
 from attachments.services.protection import exclude_protected
 from attachments.services.purge import (
@@ -109,4 +110,5 @@ __all__ = [
     "scan_published",
     "settle_usage",
     "tell_deleted",
+    "try_to_process",
 ]

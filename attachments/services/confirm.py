@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from attachments import events
 from attachments.errors import (
     AlreadyLinked,
     NotFound,
@@ -19,6 +18,7 @@ from attachments.models import Attachment
 from attachments.policy import User
 from attachments.services.attempts import Attempt
 from attachments.services.changes import Changes, keep_linkable_message, plan_changes
+from attachments.services.nudges import nudge, nudge_soon
 from attachments.services.pending import remove_soon
 from attachments.services.verify import TakesTooLong, verify_upload
 
@@ -46,7 +46,8 @@ def confirm_upload(
     changes = plan_changes(attachment, user=user, message_id=message_id, metadata=metadata)
     if attachment.is_ready or attachment.in_background:
         _change(attachment, changes)
-        _nudge(attachment, if_left=attachment.has_work_left and not attachment.is_leased)
+        if attachment.has_work_left and not attachment.is_leased:
+            _nudge(attachment)
     else:
         try:
             attempt = Attempt.take(attachment)
@@ -57,7 +58,8 @@ def confirm_upload(
                 )
             raise
         _verify(attempt, changes, user)
-        _nudge(attachment, if_left=attachment.has_work_left)
+        if attachment.has_work_left:
+            _nudge(attachment)
     return attachment
 
 
@@ -97,9 +99,9 @@ def _settle(attempt: Attempt, found: dict[str, Any], changes: Changes, user: Use
     remove_soon(attachment.pending_key)
 
 
-def _nudge(attachment: Attachment, *, if_left: bool) -> None:
-    if if_left:
-        events.work_left.send_robust(Attachment, attachment_id=attachment.pk)
+def _nudge(attachment: Attachment) -> None:
+    tell = nudge_soon if attachment.is_ready else nudge
+    tell(attachment.pk)
 
 
 def _is_settled(attachment: Attachment) -> bool:

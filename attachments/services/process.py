@@ -103,7 +103,7 @@ def process_waiting(
     for step in STEPS:
         failures_in_a_row = 0
         for attachment_id in iterate_ids(step.find()):
-            if error := _try(attachment_id):
+            if error := try_to_process(attachment_id):
                 failure = error if isinstance(error, StorageUnavailable) else failure
                 report.failed, failures_in_a_row = report.failed + 1, failures_in_a_row + 1
                 if failures_in_a_row == MAX_FAILURES_IN_A_ROW:
@@ -117,8 +117,8 @@ def process_waiting(
     return report
 
 
-def _try(attachment_id: UUID) -> Exception | None:
-    """What it failed with, if it did. That the database is down is raised."""
+def try_to_process(attachment_id: UUID) -> Exception | None:
+    """Process it, and give what it failed with, if it did. That the database is down is raised."""
     try:
         process_attachment(attachment_id=attachment_id)
     except OUTAGES as error:

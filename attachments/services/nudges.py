@@ -1,0 +1,27 @@
+"""Workers are told what there is to do, which they would find without being told, but later."""
+
+from functools import partial
+from uuid import UUID
+
+from django.db import transaction
+
+from attachments import events
+from attachments.models import Attachment
+from attachments.services.soon import Soon
+
+
+def _nudge(attachment_ids: list[str]) -> None:
+    events.work_left.send_robust(Attachment, attachment_ids=attachment_ids)
+
+
+served = Soon(_nudge)
+
+
+def nudge(attachment_id: UUID) -> None:
+    """Somebody waits for this attachment."""
+    _nudge([str(attachment_id)])
+
+
+def nudge_soon(attachment_id: UUID) -> None:
+    """It is served already: tell of many at once, after the answer and the commit."""
+    transaction.on_commit(partial(served.add, str(attachment_id)), robust=True)

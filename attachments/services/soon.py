@@ -1,0 +1,52 @@
+"""Work that may follow the answers of requests: a thread of this process does much of it at once."""
+
+import atexit
+from collections.abc import Callable
+from threading import Lock, Timer
+
+from django.db import connections
+
+DELAY_SECONDS = 1
+
+
+class Soon:
+    """Keys or ids that wait in this process for one call of ``do`` with all of them.
+
+    A process that is killed loses them: the rows say what there is to do, too. One that ends by
+    itself does it at once.
+    """
+
+    def __init__(self, do: Callable[[list[str]], None]) -> None:
+        self._do = do
+        self._lock = Lock()
+        self._items: set[str] = set()
+        self._timer: Timer | None = None
+        atexit.register(self.do_now)
+
+    def add(self, item: str) -> None:
+        with self._lock:
+            self._items.add(item)
+            if self._timer is None:
+                self._timer = Timer(DELAY_SECONDS, self._do_in_thread)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def do_now(self) -> None:
+        """Do what waits."""
+        if items := self.take():
+            self._do(items)
+
+    def take(self) -> list[str]:
+        """What waits, which is up to the caller now."""
+        with self._lock:
+            items, self._items = self._items, set()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        return sorted(items)
+
+    def _do_in_thread(self) -> None:
+        try:
+            self.do_now()
+        finally:
+            connections.close_all()  # this thread's own: nobody else would give them back

@@ -1,0 +1,97 @@
+"""Workers hear of served files soon after the answers, of many in one task."""
+
+import time
+
+import pytest
+from django.db import connections, transaction
+from django_tasks_db.models import DBTaskResult
+
+from attachments import services, tasks
+from attachments.errors import StorageUnavailable
+from attachments.services import nudges, process, soon
+from attachments.services.soon import Soon
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _tasks_in_the_database(settings):
+    settings.TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
+
+def confirm(upload, user):
+    ticket = upload(user)
+    services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+    return str(ticket.attachment_id)
+
+
+def wait_for(find):
+    deadline = time.monotonic() + 10
+    while not (found := find()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def test_files_that_were_confirmed_together_are_one_task(user, upload, monkeypatch):
+    monkeypatch.setattr(soon, "DELAY_SECONDS", 1)
+
+    ids = [confirm(upload, user) for _ in range(3)]
+
+    (task,) = wait_for(lambda: list(DBTaskResult.objects.all()))
+    assert task.task_path == "attachments.tasks.process_attachments"
+    assert sorted(task.args_kwargs["args"][0]) == sorted(ids)
+
+
+def test_many_files_are_shared_by_workers(user, upload):
+    nudges.served.take()
+    for number in range(25):
+        nudges.served.add(str(number))
+
+    nudges.served.do_now()
+
+    sizes = [len(task.args_kwargs["args"][0]) for task in DBTaskResult.objects.all()]
+    assert sorted(sizes) == [5, 10, 10]
+
+
+def test_nobody_is_told_of_what_was_rolled_back(user, upload):
+    with pytest.raises(RuntimeError), transaction.atomic():
+        confirm(upload, user)
+        assert nudges.served.take() == []  # not before the commit either
+        raise RuntimeError
+
+    assert nudges.served.take() == []
+
+
+def test_what_follows_the_answers_keeps_no_connection(monkeypatch):
+    """The thread ends: nobody else would give its connection back to the pool."""
+    monkeypatch.setattr(soon, "DELAY_SECONDS", 0)
+    used = []
+
+    def ask(items):
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT 1")
+        used.append(connections["default"])
+
+    Soon(ask).add("anything")
+
+    (connection,) = wait_for(lambda: list(used))
+    wait_for(lambda: connection.connection is None)
+
+
+def test_one_file_that_fails_stops_no_other_of_its_task(user, upload, monkeypatch):
+    ids = sorted(confirm(upload, user) for _ in range(3))
+    done = []
+
+    def fail_for_the_first(*, attachment_id):
+        if str(attachment_id) == ids[0]:
+            raise StorageUnavailable
+        done.append(str(attachment_id))
+
+    monkeypatch.setattr(process, "process_attachment", fail_for_the_first)
+    with pytest.raises(StorageUnavailable):
+        tasks.process_attachments.call(ids)
+
+    assert done == ids[1:]
+    (task,) = DBTaskResult.objects.all()
+    assert (task.args_kwargs["args"], task.run_after is None) == ([[ids[0]]], False)
