@@ -1,4 +1,4 @@
-"""Work that may follow the answers of requests: a thread of this process does much of it at once."""
+"""Work that may follow the answers: a thread of this process does much of it at once."""
 
 import atexit
 from collections.abc import Callable
