@@ -29,8 +29,18 @@ class PlainSqlModel(models.Model):
         they have.
         """
         using = cls._default_manager.db
-        value = cls._meta.pk.get_db_prep_value(pk, connections[using], prepared=False)
-        return next(iter(cls._default_manager.raw(_spell_find(cls, using), [value])), None)
+        connection = connections[using]
+        key = cls._meta.pk.get_db_prep_value(pk, connection, prepared=False)
+        with connection.cursor() as cursor:
+            cursor.execute(_spell_find(cls, using), [key])
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        values = list(row)
+        for index, (converters, column) in _get_converters(cls, using).items():
+            for convert in converters:
+                values[index] = convert(values[index], column, connection)
+        return cls.from_db(using, _get_attnames(cls), values)
 
     @classmethod
     def insert(cls, rows: Sequence[Self]) -> None:
@@ -103,6 +113,20 @@ def _spell_find(model: type[models.Model], using: str) -> str:
     return (
         f"SELECT {_spell_columns(model, using)} FROM {_spell_table(model, using)} WHERE {pk} = %s"
     )
+
+
+@cache
+def _get_converters(model: type[models.Model], using: str) -> dict[int, tuple[list[Any], Any]]:
+    """What makes values of the database those of the fields, by the place of the column."""
+    compiler = model._default_manager.using(using).query.get_compiler(using)
+    table = model._meta.db_table
+    columns = [field.get_col(table) for field in model._meta.concrete_fields]
+    return compiler.get_converters(columns)  # type: ignore[no-any-return]
+
+
+@cache
+def _get_attnames(model: type[models.Model]) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields]
 
 
 @cache

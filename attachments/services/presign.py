@@ -90,7 +90,7 @@ def _presign(
         except AttachmentError as error:
             error.attr = f"{prefix}{error.attr}"
             raise
-    storage.ensure_bucket(has_files=Attachment.objects.ready().exists)
+    storage.ensure_bucket(has_files=_has_files)
     try:
         if idempotency_key is None:
             stored = _insert(attachments)
@@ -102,6 +102,10 @@ def _presign(
         _sign_ticket(attachment, is_replayed=attachment is not new)
         for attachment, new in zip(stored, attachments, strict=True)
     ]
+
+
+def _has_files() -> bool:
+    return Attachment.objects.ready().exists()
 
 
 def _make_attachment(
