@@ -17,6 +17,7 @@ from attachments import storage
 from attachments.errors import StorageUnavailable
 from attachments.storage import bucket as bucket_module
 from attachments.storage import checksums, copies
+from attachments.storage.client import _parse_time, get_bucket, get_signer
 from tests.stores import STORES, get_checksum, name_bucket, open_resource
 
 MINUTE = timedelta(minutes=1)
@@ -94,6 +95,70 @@ def test_a_signed_form_with_a_checksum_puts_the_object(ready_store, post_file):
 
     assert response.status_code == 204
     assert ready_store.Object("pending/1").get()["Body"].read() == b"hello"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"endpoint_url": "https://files.example.org/s3", "addressing_style": "path"},
+        {"endpoint_url": None, "addressing_style": "virtual", "region_name": "eu-central-1"},
+        {"endpoint_url": None, "addressing_style": "auto", "security_token": "a session's"},
+    ],
+)
+def test_a_form_is_what_boto3_makes(settings, options, monkeypatch):
+    now = datetime(2026, 11, 25, 10, tzinfo=UTC)
+    for module in ("auth", "signers"):
+        monkeypatch.setattr(f"botocore.{module}.get_current_datetime", lambda: now)
+    storages = copy.deepcopy(settings.STORAGES)
+    storages["attachments"]["OPTIONS"].update(options)
+    settings.STORAGES = storages
+    settings.ATTACHMENTS = {"SIGNER_ACCESS_KEY": "", "SIGNER_SECRET_KEY": ""}
+
+    form = storage.sign_upload(
+        key="pending/1",
+        content_type="image/png",
+        size_range=(1, 9),
+        checksum_sha256="",
+        expires_in=timedelta(minutes=1),
+    )
+
+    fields = {"bucket": get_bucket(), "Content-Type": "image/png"}
+    theirs = get_signer().generate_presigned_post(
+        get_bucket(),
+        "pending/1",
+        Fields=fields,
+        Conditions=[*({name: value} for name, value in fields.items())],
+        ExpiresIn=60,
+    )
+    names = {name for name in theirs["fields"] if name not in ("policy", "x-amz-signature")}
+    assert form.url == theirs["url"]
+    assert {name: form.fields[name] for name in names} == {
+        name: theirs["fields"][name] for name in names
+    }
+    assert set(form.fields) == set(theirs["fields"])
+    policy, of_boto3 = (
+        json.loads(base64.b64decode(fields["policy"])) for fields in (form.fields, theirs["fields"])
+    )
+    assert policy["expiration"] == of_boto3["expiration"]
+    conditions = [json.dumps(item) for item in policy["conditions"]]
+    size_range = json.dumps(["content-length-range", 1, 9])
+    assert set(conditions) == {json.dumps(item) for item in of_boto3["conditions"]} | {size_range}
+    assert len(set(conditions)) == len(conditions)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Wed, 25 Nov 2026 10:00:00 GMT",
+        "2026-11-25T10:00:00.000Z",
+        "2026-11-25T10:00:00Z",
+        "2026-11-25T12:00:00+02:00",
+        "Wed, 25 Nov 2026 10:00:00 +0000",
+        1795600800,
+    ],
+)
+def test_times_are_read_however_a_store_spells_them(text):
+    assert _parse_time(text) == datetime(2026, 11, 25, 10, tzinfo=UTC)
 
 
 def test_inspect_tells_size_etag_and_head(ready_store):

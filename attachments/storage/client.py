@@ -8,6 +8,8 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from botocore.exceptions import (
     ParamValidationError,
 )
 from botocore.parsers import ResponseParserError
+from botocore.utils import parse_timestamp
 from django.conf import settings
 from django.core.files.storage import Storage, storages
 from django.core.files.storage.handler import InvalidStorageError
@@ -139,7 +142,18 @@ def _open_client(backend: Any, **overrides: Any) -> "S3Client":
     if backend.client_config.signature_version is not botocore.UNSIGNED:
         client.meta.events.register_first("choose-signer.s3.GetObject", choose_signer)
     client.meta.events.register("before-call.s3", add_md5)
+    client._endpoint._response_parser_factory.set_parser_defaults(timestamp_parser=_parse_time)  # type: ignore[attr-defined]
     return client
+
+
+def _parse_time(value: Any) -> datetime:
+    """The time in an answer. botocore guesses its format, which takes a tenth of a call."""
+    try:
+        if value.endswith("GMT"):
+            return parsedate_to_datetime(value)
+        return datetime.fromisoformat(value)
+    except (AttributeError, TypeError, ValueError):
+        return parse_timestamp(value)
 
 
 def _end_redirects(response: Any, request_dict: dict[str, Any], **kwargs: Any) -> None:
