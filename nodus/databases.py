@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
 from psycopg_pool.base import AttemptWithBackoff
 
 # A request waits for a connection no longer than a client waits for an answer.
@@ -39,6 +41,7 @@ def complete_postgres(config: dict[str, Any], *, is_pgbouncer: bool) -> dict[str
     pool = _POOL | {name.removeprefix("pool_"): value for name, value in asked.items()}
     has_pool = options.pop("pool", config.get("CONN_MAX_AGE", 0) == 0)
     AttemptWithBackoff.INITIAL_DELAY = _FIRST_PAUSE_SECONDS
+    ConnectionPool.check_connection = staticmethod(_check_connection)  # type: ignore[assignment]
     return {
         # A connection that the server closed, as when it restarts, is noticed before its use.
         "CONN_HEALTH_CHECKS": True,
@@ -53,6 +56,16 @@ def complete_postgres(config: dict[str, Any], *, is_pgbouncer: bool) -> dict[str
             **({"pool": pool} if has_pool else {}),
         },
     }
+
+
+def _check_connection(connection: Connection[Any]) -> None:
+    """Raise ``OperationalError`` if the server closed the connection.
+
+    The pool's own check asks the server, in each request. This one reads what has come already:
+    the server's last words perhaps, and then the end.
+    """
+    for _ in range(2):
+        connection.pgconn.consume_input()
 
 
 def _read_words(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:

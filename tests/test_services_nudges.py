@@ -63,6 +63,7 @@ def test_nobody_is_told_of_what_was_rolled_back(user, upload):
     assert nudges.served.take() == []
 
 
+@pytest.mark.postgres
 def test_what_follows_the_answers_keeps_no_connection(monkeypatch):
     """The thread ends: nobody else would give its connection back to the pool."""
     monkeypatch.setattr(soon, "DELAY_SECONDS", 0)
