@@ -9,6 +9,7 @@ The peers are no part of this project. ``PEERS_DIR`` names the folder of their m
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,12 +89,13 @@ def measure_peers(
     with (
         _serve_fastapi(directory, python, modules, environment) as fastapi,
         _serve_django(directory, python, modules, environment) as django,
+        _serve_bare_confirm(directory) as bare,
     ):
         ours = Peer(port=server.port, token=client.token)
         comparisons = _compare_reads(ours, fastapi, django, rounds=rounds, requests=requests)
         # Comes last, because the store goes on working after it.
-        confirms = _compare_confirms(ours, fastapi, rounds=rounds, requests=requests // 5)
-        return [*comparisons, confirms]
+        confirms = _compare_confirms(ours, fastapi, bare, rounds=rounds, requests=requests // 5)
+        return [*comparisons, *confirms]
 
 
 def _compare_reads(
@@ -124,23 +126,41 @@ def _compare_reads(
     ]
 
 
-def _compare_confirms(ours: Peer, fastapi: Peer, *, rounds: int, requests: int) -> Comparison:
-    count = (1 + rounds) * requests
-    our_ids, their_ids = (iter(_upload(peer, count=count)) for peer in (ours, fastapi))
-    confirm = Side(
-        port=ours.port,
-        make_requests=lambda: [ours.client.confirm(next(our_ids)) for _ in range(requests)],
-        connections=CONFIRMING_CLIENTS,
-    )
-    their_confirm = Side(
-        port=fastapi.port,
-        make_requests=lambda: [
-            fastapi.client.confirm(next(their_ids), **FILE) for _ in range(requests)
-        ],
-        connections=CONFIRMING_CLIENTS,
-    )
+def _compare_confirms(
+    ours: Peer, fastapi: Peer, bare_port: int, *, rounds: int, requests: int
+) -> list[Comparison]:
+    """FastAPI's only asks HEAD. What remains is a bare copy, read and two UPDATEs: the bound."""
+
+    def confirm_ours(port: int) -> Side:
+        ids = iter(_upload(ours, count=(1 + rounds) * requests))
+        return _make_side(port, lambda: ours.client.confirm(next(ids)), requests)
+
+    def confirm_theirs() -> Side:
+        ids = iter(_upload(fastapi, count=(1 + rounds) * requests))
+        return _make_side(fastapi.port, lambda: fastapi.client.confirm(next(ids), **FILE), requests)
+
     name = f"confirm of 10 KB, {CONFIRMING_CLIENTS} clients"
-    return _compare(name, confirm, their_confirm, rounds=rounds, min_ratio=0.7)
+    return [
+        _compare(name, confirm_ours(ours.port), confirm_theirs(), rounds=rounds),
+        _compare(
+            f"{name}, to a bare one",
+            confirm_ours(ours.port),
+            confirm_ours(bare_port),
+            rounds=rounds,
+            min_ratio=0.65,
+        ),
+        _compare(
+            "a bare confirm to FastAPI's", confirm_ours(bare_port), confirm_theirs(), rounds=rounds
+        ),
+    ]
+
+
+def _make_side(port: int, make_request: Callable[[], bytes], requests: int) -> Side:
+    return Side(
+        port=port,
+        make_requests=lambda: [make_request() for _ in range(requests)],
+        connections=CONFIRMING_CLIENTS,
+    )
 
 
 def _compare(
@@ -235,6 +255,20 @@ def _serve_django(
         cwd=modules,
     ):
         yield Peer(port=port, token=token)
+
+
+@contextmanager
+def _serve_bare_confirm(directory: Path) -> Iterator[int]:
+    (port,) = find_free_ports(1)
+    command = [sys.executable, "-m", "gunicorn", "tests.benchmarks.bare_confirm"]
+    options = ["--bind", f"127.0.0.1:{port}", "--workers", str(WORKERS)]
+    with run_server(
+        [*command, *options, "--threads", str(gunicorn_conf.threads)],
+        ready="Booting worker",
+        log_path=directory / "bare_confirm.log",
+        environment={},
+    ):
+        yield port
 
 
 def _prepare(module: str, python: str, modules: str, environment: dict[str, str]) -> str:
