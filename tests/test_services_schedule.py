@@ -157,6 +157,21 @@ def test_the_schedule_waits_for_a_database_that_is_away(monkeypatch):
     assert run_schedule._run_due_jobs() == run_schedule.MAX_PAUSE_SECONDS
 
 
+def test_a_stop_within_a_statement_is_not_lost(monkeypatch):
+    """What tidies up then finds the connection busy, and says so instead."""
+
+    def stop():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise OperationalError("another command is already in progress")
+
+    monkeypatch.setattr(services, "run_due_jobs", stop)
+    monkeypatch.setattr(connection, "close", lambda: None)
+
+    run("run_schedule")
+
+
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])

@@ -1,9 +1,9 @@
 import logging
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -37,9 +37,9 @@ class Command(BaseCommand):
             with stop_at_outages():
                 services.run_due_jobs()
             return
-        with _ending_at_sigterm():
-            while True:
-                time.sleep(_run_due_jobs())
+        with _ending_at_sigterm() as is_ended:
+            while not is_ended.wait(_run_due_jobs()):
+                pass
 
 
 def _run_due_jobs() -> float:
@@ -56,13 +56,21 @@ def _run_due_jobs() -> float:
 
 
 @contextmanager
-def _ending_at_sigterm() -> Iterator[None]:
+def _ending_at_sigterm() -> Iterator[Event]:
+    """Give what says that the end was asked for, if ``SystemExit`` got lost on its way.
+
+    Raised within a statement, it leaves a connection that takes no other, and whatever tidies up
+    there raises ``OperationalError`` in its place.
+    """
+    is_ended = Event()
+
     def end(signum: int, frame: FrameType | None) -> NoReturn:
+        is_ended.set()
         sys.exit(0)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
-        yield
+        yield is_ended
     except KeyboardInterrupt:
         pass
     finally:
