@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 
 from attachments.models import Attachment, ObjectDeletion
 from attachments.triggers import ensure_triggers
+from tests.benchmarks.population import make_rows
 
 
 @pytest.mark.django_db
@@ -67,23 +68,24 @@ def test_keys(user):
 
 @pytest.mark.django_db
 @pytest.mark.postgres
-@pytest.mark.parametrize(
-    ("where", "index"),
-    [
-        ("message_id IS NULL AND status = 'ready' AND confirmed_at < now()", "attachments_orphans"),
-        ("status IN ('pending', 'verifying') AND expires_at < now()", "attachments_stale"),
-        ("waiting_since IS NOT NULL ORDER BY id LIMIT 1000", "attachments_waiting"),
-        ("message_id = 1", "attachments_linked"),
-        ("user_id = 1 ORDER BY created_at DESC", "attachments_user_created"),
-    ],
-)
-def test_each_filter_has_its_index(where, index):
+def test_each_filter_has_its_index():
+    """Where there are rows that it does not want: in an empty table all indexes cost the same."""
+    make_rows(2000)
+    found = {}
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"EXPLAIN SELECT id FROM attachments WHERE {where}")
-        plan = " ".join(line for (line,) in cursor.fetchall())
+        for index, where in {
+            "attachments_orphans": "message_id IS NULL AND status = 'ready' AND confirmed_at < now() - interval '9 years'",
+            "attachments_stale": "status IN ('pending', 'verifying') AND expires_at < now()",
+            "attachments_waiting": "waiting_since IS NOT NULL ORDER BY id LIMIT 1000",
+            "attachments_unhashed": "status = 'ready' AND checksum_sha256 = ''",
+            "attachments_linked": "message_id = -1",
+            "attachments_user_created": "user_id = -1 ORDER BY created_at DESC",
+        }.items():  # fmt: skip
+            cursor.execute(f"EXPLAIN SELECT id FROM attachments WHERE {where}")
+            plan = " ".join(line for (line,) in cursor.fetchall())
+            found[index] = index in plan or plan
 
-    assert index in plan
+    assert set(found.values()) == {True}, found
 
 
 # What a newer release does to the table, or writes into it

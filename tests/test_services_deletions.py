@@ -558,7 +558,7 @@ def test_runs_do_not_wait_for_each_other(bucket):
 
 
 @pytest.mark.postgres
-def test_finding_what_is_due_reads_nothing_else():
+def test_finding_what_is_due_reads_nothing_else(bucket):
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO attachments_deletions (key, due_at) "
