@@ -273,13 +273,13 @@ def make_rejection(*, code: str, params: dict[str, Any]) -> RejectedUpload:
     return _REJECTIONS.get(code, unknown)(**params)
 
 
-# Scanning: only workers and operators see this
+# Background work: only workers and operators see these
 
 
-class ScannerUnavailable(Exception):
-    """There is no verdict. The file waits, and is scanned later."""
+class WorkUnavailable(Exception):
+    """What the work needs is not there. The file waits, and a later try may do it."""
 
-    message = _("The virus scanner is not available: %(reason)s.")
+    message: ClassVar[str | Promise]
 
     def __init__(self, *, reason: str) -> None:
         self.reason = reason
@@ -294,7 +294,19 @@ class ScannerUnavailable(Exception):
         return self.detail
 
 
-OUTAGES = (StorageUnavailable, ScannerUnavailable)
+class ScannerUnavailable(WorkUnavailable):
+    """There is no verdict."""
+
+    message = _("The virus scanner is not available: %(reason)s.")
+
+
+class DecodingUnavailable(WorkUnavailable):
+    """This machine could not decode: that tells nothing of the file."""
+
+    message = _("Files cannot be decoded on this machine now: %(reason)s.")
+
+
+OUTAGES = (StorageUnavailable, WorkUnavailable)
 """What background work ends with if a later try may succeed."""
 
 

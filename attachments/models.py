@@ -79,20 +79,20 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         return self.unconfirmed().filter(expires_at__lt=expired_before, waiting_since=None)
 
     def unleased(self) -> "AttachmentQuerySet":
-        """Without what an attempt to publish owns at this moment."""
+        """Without what somebody works on at this moment, and what is put off."""
         return self.filter(Q(lease_expires_at=None) | Q(lease_expires_at__lte=Now()))
 
     def in_background(self) -> "AttachmentQuerySet":
         """Confirmed, and left to a worker."""
         return self.filter(waiting_since__isnull=False)
 
-    def waiting(self, status: str) -> "AttachmentQuerySet":
-        """Left to a worker in this status; nobody works on it, and it is not put off."""
-        return self.unleased().in_background().filter(status=status)
+    def quarantined(self) -> "AttachmentQuerySet":
+        """Waiting for a scanner."""
+        return self.in_background().filter(status=Attachment.Status.SCANNING)
 
     def put_off(self) -> "AttachmentQuerySet":
-        """Left to a worker, tried in vain, and not yet to be tried again."""
-        return self.in_background().filter(copy_key="", lease_expires_at__gt=Now())
+        """Not yet to be tried again; of ready rows also what a worker tries at this moment."""
+        return self.filter(copy_key="", lease_expires_at__gt=Now())
 
     def without_checksum(self) -> "AttachmentQuerySet":
         """Ready, but the store did not tell the SHA-256: a worker reads it."""
@@ -184,7 +184,7 @@ class Attachment(PlainSqlModel):
         _("lease expires at"),
         null=True,
         blank=True,
-        help_text=_("Until when one attempt to publish owns the row."),
+        help_text=_("Until when somebody works on it, or it is put off."),
     )
     waiting_since = models.DateTimeField(
         _("waiting since"),

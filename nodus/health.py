@@ -24,6 +24,9 @@ CONNECTED, UNAVAILABLE = "connected", "unavailable"
 
 class BacklogSerializer(serializers.Serializer):
     files = serializers.IntegerField(help_text=_("At most 1000 are counted."))
+    without_scanner = serializers.IntegerField(
+        help_text=_("Of these: wait for a virus scanner, while none is set up.")
+    )
     since = serializers.DateTimeField()
 
 

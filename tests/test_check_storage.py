@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -13,7 +14,7 @@ from django.core.management import CommandError
 from django.utils import translation
 
 from attachments import doctor, storage
-from attachments.doctor import checkup, scanner
+from attachments.doctor import checkup, decoding, scanner
 from attachments.doctor.examination import CONTENT, Examination
 from attachments.doctor.surroundings import compare_clocks, compare_regions, judge_address
 from tests import commands
@@ -495,6 +496,16 @@ def test_the_scanner_is_down(ready_bucket, use_scanner):
 
     assert bad == {"scanner"}
     assert "The virus scanner is not available" in findings["scanner"].seen
+
+
+def test_a_machine_that_cannot_decode(monkeypatch):
+    assert decoding.PICTURE.look(Examination()).level == "ok"
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+    found = decoding.PICTURE.look(Examination())
+
+    assert found.level == "error"
+    assert "/nowhere/python" in found.text
 
 
 def test_a_killed_check_is_cleaned_up_by_the_next(proxy, monkeypatch, ready_bucket):

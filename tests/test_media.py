@@ -1,5 +1,6 @@
 """What is found in files, real and hostile, by the process that decodes."""
 
+import errno
 import io
 import itertools
 import resource
@@ -8,7 +9,7 @@ import struct
 import sys
 import tempfile
 import zlib
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 
 import pytest
@@ -16,9 +17,10 @@ from PIL import Image, ImageCms, ImageDraw
 from PIL.ExifTags import GPS, IFD, Base
 from PIL.PngImagePlugin import PngInfo
 
+from attachments.decoding import process as decoding
 from attachments.decoding.pictures import inspect_picture
-from attachments.decoding.process import _do, _limit
 from attachments.decoding.stripping import strip_picture
+from attachments.errors import DecodingUnavailable
 from attachments.media import (
     Inspection,
     can_strip,
@@ -50,7 +52,7 @@ def strip(content, content_type):
 def inspect_here(content, content_type, *, px=64):
     """In this process: only for what is no bomb."""
     job = {"action": "inspect", "content_type": content_type, "thumbnail_px": px}
-    return _do(job, io.BytesIO(content))
+    return decoding.load_decoder(job)(io.BytesIO(content))
 
 
 def save(image, kind, **options):
@@ -362,47 +364,116 @@ def test_only_the_first_of_many_frames_costs_time():
     assert found.media == {"width": 1, "height": 1}
 
 
-@pytest.mark.parametrize(
-    "limits", [{"memory_bytes": 2**24}, {"cpu_seconds": 0}, {"wall_seconds": 0.01}]
-)
-def test_a_process_that_meets_its_limits_found_nothing(real_files, limits):
-    job = Job(action="inspect", content_type="image/png", max_output_bytes=2**20, **limits)
+BEGIN = "import os, signal, sys; os.write(1, b'begun\\n'); "
+
+
+def run_program(monkeypatch, program, **limits):
+    """Let another program answer, as it would if a file had taken the decoder over."""
+    monkeypatch.setattr(sandbox, "_START", program)
+    job = Job(action="inspect", content_type="image/png", max_output_bytes=2**12, **limits)
     with tempfile.TemporaryFile() as file:
-        file.write(real_files["pillow.png"])
+        return run_decoder(job, file)
+
+
+def test_a_file_that_needs_more_memory_than_it_gets_gives_nothing():
+    job = Job(
+        action="inspect", content_type="image/png", max_output_bytes=2**20, memory_bytes=2**28
+    )
+    with tempfile.TemporaryFile() as file:
+        file.write(make_png_bomb(10000, 10000))
         assert run_decoder(job, file) is None
 
 
 @pytest.mark.parametrize(
-    "program",
+    ("program", "limits"),
     [
-        "import sys; sys.exit(3)",
-        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
-        "print('not json')",
-        "print('[]')",
-        "print('{')",
-        "print('[' * 100_000)",
-        "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
-        "",
-        """print('{"width": 100000000, "height": 5, "duration_seconds": 1e999, "page_count": true}\\nMZ')""",
+        ("any(iter(int, 1))", {"cpu_seconds": 1}),
+        ("os.write(1, bytes(2**13))", {}),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", {}),
+        ("os.abort()", {}),
+        ("print('not json')", {}),
+        ("print('[]')", {}),
+        ("print('{')", {}),
+        ("print('[' * 1000)", {}),
+        ("", {}),
     ],
 )
-def test_a_process_that_was_taken_over_is_not_believed(real_files, monkeypatch, program):
-    monkeypatch.setattr(sandbox, "_START", program)
+def test_a_file_that_breaks_the_decoder_gives_nothing(monkeypatch, program, limits):
+    take_limits = "import json; from attachments.decoding.process import _limit; "
+    start = f"import sys; sys.path[:] = sys.argv[2:]; {take_limits}_limit(json.loads(sys.argv[1])); {BEGIN}"
+
+    assert run_program(monkeypatch, start + program, **limits) is None
+
+
+def test_a_process_that_was_taken_over_is_not_believed(real_files, monkeypatch):
+    answer = """print('{"width": 100000000, "height": 5, "duration_seconds": 1e999, "page_count": true}\\nMZ')"""
+    monkeypatch.setattr(sandbox, "_START", BEGIN + answer)
 
     assert inspect(real_files["pillow.png"], "image/png") == Inspection()
     assert strip(real_files["pillow.png"], "image/png") is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_is_stopped_with_its_worker_tells_nothing_of_the_file(
-    monkeypatch, real_files, tmp_path, number
-):
-    stopped = tmp_path / "stopped"
-    stop = f"import os; os.path.exists({str(stopped)!r}) or (open({str(stopped)!r}, 'w').close(), os.kill(os.getpid(), {number:d}))"
-    monkeypatch.setattr(sandbox, "_START", f"{stop}; {sandbox._START}")
+# What tells nothing of the file
 
-    assert strip(real_files["pillow.png"], "image/png")
-    assert stopped.exists()
+
+@pytest.mark.parametrize(
+    ("program", "limits"),
+    [
+        ("import sys; sys.exit(1)", {}),  # such as a library that is broken
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", {}),  # it had not begun
+        ("import time; time.sleep(9)", {"wall_seconds": 0.01}),
+        (BEGIN + "sys.stdin.close(); sys.exit(1)", {}),  # no room for the answer
+        *((f"{BEGIN}os.kill(os.getpid(), signal.{name})", {}) for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGALRM")),
+    ],
+)  # fmt: skip
+def test_a_process_that_was_stopped_tells_nothing(monkeypatch, program, limits):
+    with pytest.raises(DecodingUnavailable):
+        run_program(monkeypatch, program, **limits)
+
+
+def test_a_process_that_cannot_load_its_decoder_tells_nothing(real_files):
+    job = Job(action="inspect", content_type="image/png", max_output_bytes=2**20, memory_bytes=2**24)  # fmt: skip
+    with tempfile.TemporaryFile() as file, pytest.raises(DecodingUnavailable):
+        run_decoder(job, file)
+
+
+def refuse(*args, **kwargs):
+    raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+
+def refuse_thread(*args):
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize(
+    "break_host",
+    [
+        lambda patch: patch.setattr(sandbox.subprocess, "Popen", refuse),
+        lambda patch: patch.setattr(sandbox.tempfile, "TemporaryFile", refuse),
+        lambda patch: patch.setattr(sandbox.Timer, "start", refuse_thread),
+        lambda patch: patch.setattr(sys, "executable", "/nowhere/python"),
+    ],
+)
+def test_a_host_that_can_start_no_process_tells_nothing(monkeypatch, real_files, break_host):
+    with tempfile.TemporaryFile() as file:
+        file.write(real_files["pillow.png"])
+        break_host(monkeypatch)
+        with pytest.raises(DecodingUnavailable):
+            strip_file(file, content_type="image/png")
+
+
+@pytest.mark.parametrize(("name", "is_optional"), [("av", True), ("PIL", False)])
+def test_what_the_host_did_not_install(monkeypatch, name, is_optional):
+    """Sound, video and PDF are read by the extra `media`; without Pillow nothing works."""
+
+    def fail(*args):
+        raise ModuleNotFoundError(name=name)
+
+    monkeypatch.setattr(decoding, "_load", fail)
+    job = asdict(Job(action="inspect", content_type="video/mp4", max_output_bytes=1))
+
+    with nullcontext() if is_optional else pytest.raises(ModuleNotFoundError):
+        assert decoding.load_decoder(job)(io.BytesIO()) == ({}, b"")
 
 
 def test_macos_takes_no_limit_on_addresses(monkeypatch):
@@ -412,18 +483,17 @@ def test_macos_takes_no_limit_on_addresses(monkeypatch):
     monkeypatch.setattr(signal, "alarm", limits.append)
     monkeypatch.setattr(signal, "signal", lambda *args: None)
 
-    _limit(asdict(Job(action="inspect", content_type="image/png", max_output_bytes=1)))
+    decoding._limit(asdict(Job(action="inspect", content_type="image/png", max_output_bytes=1)))
 
     assert resource.RLIMIT_AS not in limits
     assert {resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, sandbox.WALL_SECONDS} <= set(limits)
 
 
-def test_the_process_has_no_secrets(monkeypatch, real_files):
+def test_the_process_has_no_secrets(monkeypatch):
     monkeypatch.setenv("DJANGO_SECRET_KEY", "secret")
-    monkeypatch.setattr(sandbox, "_START", "import json, os; print(json.dumps(dict(os.environ)))")
-    job = Job(action="inspect", content_type="image/png", max_output_bytes=2**20)
-    with tempfile.TemporaryFile() as file:
-        environment, _ = run_decoder(job, file)
+    tell = BEGIN + "import json; print(json.dumps(dict(os.environ)))"
+
+    environment, _ = run_program(monkeypatch, tell)
 
     assert environment.keys() <= {"LC_CTYPE", *sandbox._KEPT_VARIABLES}
 

@@ -1,22 +1,28 @@
 """What workers find in ready files, and their thumbnails: made, served, and deleted with them."""
 
+import errno
 import io
 import json
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
 import requests
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from PIL import Image
 
 from attachments import backups, services, storage
-from attachments.errors import StorageUnavailable
+from attachments.errors import DecodingUnavailable, StorageUnavailable
+from attachments.media import Inspection
 from attachments.models import Attachment, ObjectDeletion
 from attachments.scanning import Outcome, Verdict
-from attachments.services import FindingKind, deletions, inspect, rescans
+from attachments.services import FindingKind, deletions, inspect, process, rescans
+from attachments.services.leases import RETRY_AFTER
 from attachments.services.scanned import Scan
 from tests import commands
 from tests.stores import list_keys, take_store_away
@@ -277,7 +283,12 @@ def test_a_row_that_is_deleted_meanwhile(ready, bucket, before_put, moment):
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_two_workers_at_once(ready, bucket, before_put, moment):
     attachment = ready()
-    before_put(**{moment: lambda: services.process_attachment(attachment_id=attachment.pk)})
+
+    def work_too():
+        Attachment.objects.update(lease_expires_at=None)  # the first one takes too long
+        services.process_attachment(attachment_id=attachment.pk)
+
+    before_put(**{moment: work_too})
 
     services.process_attachment(attachment_id=attachment.pk)
 
@@ -300,28 +311,12 @@ def test_a_worker_that_dies_leaves_a_note_and_the_next_one_finishes(
     left = list_thumbnails(bucket)
     assert len(left) == (moment == "after")
     assert services.reconcile_storage(grace=timedelta(0)).is_clean
-    assert services.process_waiting().processed == 1
+    assert services.process_waiting().processed == 0  # put off, as if it had failed
+    assert services.process_waiting(with_put_off=True).processed == 1
     carry_out_all()
     attachment.refresh_from_db()
     assert list_keys(bucket) == {attachment.key, attachment.thumbnail_key}
     assert attachment.thumbnail_key not in left
-
-
-@pytest.mark.postgres
-@pytest.mark.django_db(transaction=True)
-def test_no_worker_names_a_thumbnail_while_its_file_is_taken_down(attachment_of, user):
-    rows = Attachment.objects.filter(pk=attachment_of(user).pk)  # without a thumbnail
-
-    def is_free():
-        try:
-            with transaction.atomic():
-                return rows.select_for_update(skip_locked=True).exists()
-        finally:
-            connection.close()  # this thread's own
-
-    with transaction.atomic(), ThreadPoolExecutor(1) as threads:
-        inspect.forget_thumbnails(rows)
-        assert not threads.submit(is_free).result()
 
 
 def test_a_worker_that_slept_too_long_names_no_thumbnail(ready, bucket, before_put):
@@ -332,7 +327,7 @@ def test_a_worker_that_slept_too_long_names_no_thumbnail(ready, bucket, before_p
 
     attachment.refresh_from_db()
     assert (attachment.is_inspected, attachment.thumbnail_key) == (False, "")
-    services.process_waiting()
+    services.process_waiting(with_put_off=True)
     attachment.refresh_from_db()
     assert list_keys(bucket) == {attachment.key, attachment.thumbnail_key}
 
@@ -345,10 +340,95 @@ def test_a_store_that_is_down_is_asked_again(ready, settings):
         services.process_attachment(attachment_id=attachment.pk)
 
     settings.STORAGES = storages
-    assert services.process_waiting().processed == 1
+    assert services.process_waiting(with_put_off=True).processed == 1
 
     attachment.refresh_from_db()
     assert attachment.thumbnail_key
+    assert (attachment.tries, attachment.lease_expires_at) == (0, None)
+
+
+def be_unable(*args, **kwargs):
+    raise DecodingUnavailable(reason="no more processes")
+
+
+def test_what_fails_again_and_again_is_tried_less_often(ready, monkeypatch):
+    attachment = ready()
+    Attachment.objects.update(tries=3)
+    monkeypatch.setattr(inspect, "inspect_file", be_unable)
+
+    report = services.process_waiting()
+
+    attachment.refresh_from_db()
+    assert (report.failed, report.waiting) == (1, 1)
+    assert isinstance(report.outage, DecodingUnavailable)
+    assert (attachment.tries, attachment.is_inspected) == (4, False)
+    wait = attachment.lease_expires_at - timezone.now()
+    assert timedelta(0) < RETRY_AFTER[3] - wait < timedelta(seconds=30)
+    assert services.find_retry_time(attachment.pk) == attachment.lease_expires_at
+    assert services.process_waiting().failed == 0
+
+
+def test_an_object_that_is_missing_is_not_looked_for_at_each_run(ready):
+    attachment = ready()
+    storage.delete_objects([attachment.key])
+
+    services.process_waiting()
+
+    attachment.refresh_from_db()
+    assert (attachment.tries, attachment.is_leased) == (1, True)
+
+
+def test_tries_are_counted_as_far_as_the_column_goes(ready, monkeypatch):
+    attachment = ready()
+    Attachment.objects.update(tries=2**15 - 1)
+    monkeypatch.setattr(inspect, "inspect_file", be_unable)
+
+    services.process_waiting()
+
+    attachment.refresh_from_db()
+    assert attachment.tries == 2**15 - 1
+
+
+def test_files_that_fail_keep_no_other_from_its_turn(ready, monkeypatch):
+    """As many as end a run come first by their ids, whether they were tried before or not."""
+    failing = [ready().pk for _ in range(process.MAX_OUTAGES_IN_A_ROW)]
+    look = inspect.inspect_file
+    monkeypatch.setattr(inspect, "inspect_file", be_unable)
+    services.process_waiting()
+    monkeypatch.setattr(inspect, "inspect_file", look)
+    tried, fresh = ready(), ready()
+    Attachment.objects.update(lease_expires_at=Now())
+    Attachment.objects.filter(pk__in=failing).update(tries=5)
+    Attachment.objects.filter(pk=tried.pk).update(tries=1)
+    done = []
+
+    def look_or_fail(file, **options):
+        done.append(1)
+        if len(done) > 2:
+            be_unable()
+        return look(file, **options)
+
+    monkeypatch.setattr(inspect, "inspect_file", look_or_fail)
+    services.process_waiting()
+
+    assert all(Attachment.find(row.pk).is_inspected for row in (tried, fresh))
+
+
+def test_no_room_for_one_file_keeps_no_other_waiting(ready, monkeypatch):
+    ready(), ready()
+    fetch, calls = tempfile.TemporaryFile, []
+
+    def make_file(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return fetch(*args, **kwargs)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", make_file)
+
+    report = services.process_waiting()
+
+    assert (report.processed, report.failed, report.waiting) == (1, 1, 1)
 
 
 # Reconcile and backups
@@ -420,7 +500,7 @@ def test_make_thumbnails_looks_into_what_is_there(ready, bucket, samples):
 
     report = json.loads(commands.run("make_thumbnails", "--json"))
 
-    assert report == {"inspected": 3, "thumbnails": 1, "unreadable": 1, "left": 0}
+    assert report == {"inspected": 3, "thumbnails": 1, "unreadable": 1, "left": 0, "outage": None}
     picture.refresh_from_db()
     assert list_thumbnails(bucket) == {picture.thumbnail_key}
     assert json.loads(commands.run("make_thumbnails", "--json"))["inspected"] == 0
@@ -439,6 +519,27 @@ def test_make_thumbnails_again_after_a_change_of_size(inspected, bucket, setting
     services.carry_out_deletions()
     assert list_keys(bucket) == {attachment.key, attachment.thumbnail_key}
     assert attachment.thumbnail_key != old_key
+
+
+@pytest.mark.parametrize("is_verdict", [False, True])
+def test_make_thumbnails_again_drops_facts_for_a_verdict_alone(
+    inspected, monkeypatch, capsys, is_verdict
+):
+    attachment = inspected()
+    key, media = attachment.thumbnail_key, attachment.media
+    monkeypatch.setattr(
+        inspect, "inspect_file", (lambda *args, **kwargs: Inspection()) if is_verdict else be_unable
+    )
+
+    with nullcontext() if is_verdict else pytest.raises(CommandError):
+        call_command("make_thumbnails", "--again", "--json")
+
+    attachment.refresh_from_db()
+    kept = ("", {}) if is_verdict else (key, media)
+    assert (attachment.thumbnail_key, attachment.media) == kept
+    report = json.loads(capsys.readouterr().out)
+    assert report["left"] == int(not is_verdict)
+    assert (report["outage"] is None) is is_verdict
 
 
 def test_make_thumbnails_says_what_is_left(ready):

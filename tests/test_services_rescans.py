@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import chain, repeat
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from attachments.models import Attachment
@@ -47,7 +47,8 @@ def test_what_is_infected_is_taken_down(user, attachment_of, infected, bucket, s
     assert (infected.status, infected.error["code"]) == ("infected", "infected")
     assert infected.confirmed_at  # it was served: a purge keeps the record
     assert key not in {item.key for item in bucket.objects.all()}
-    assert scan() == {"clean": 0, "infected": 0, "unscannable": 0, "skipped": 0, "taken_down": []}
+    counts = dict.fromkeys(("clean", "infected", "unscannable", "skipped", "failed"), 0)
+    assert scan() == {**counts, "outage": None, "taken_down": []}
 
 
 def test_people_read_what_was_found(infected, real_clamd):
@@ -106,7 +107,9 @@ def test_without_a_scanner_it_cannot_run(user, attachment_of, use_scanner, url):
     assert Attachment.objects.get().scan_outcome == ""
 
 
-def test_a_file_that_gets_no_verdict_keeps_no_other_from_its_own(user, attachment_of, scan):
+def test_a_file_that_gets_no_verdict_keeps_no_other_from_its_own(
+    user, attachment_of, use_scanner, capsys
+):
     rows = [attachment_of(user) for _ in range(2)]
     answers = chain([b"stream: Can't allocate memory ERROR\0"], repeat(b"stream: OK\0"))
 
@@ -114,10 +117,30 @@ def test_a_file_that_gets_no_verdict_keeps_no_other_from_its_own(user, attachmen
         answer(next(answers))(connection)
 
     with play(judge) as fake, pytest.raises(CommandError) as error:
-        scan(url=fake.url)
+        use_scanner(fake.url)
+        call_command("scan_attachments", "--json")
 
     assert error.value.returncode == 2
+    report = json.loads(capsys.readouterr().out)  # what was done is told all the same
+    assert (report["clean"], report["failed"]) == (1, 1)
+    assert "Can't allocate memory" in report["outage"]
     assert sorted(Attachment.find(row.pk).scan_outcome for row in rows) == ["", "clean"]
+
+
+class Picky:
+    """A scanner of the host, with a defect."""
+
+    def scan(self, chunks):
+        raise ValueError
+
+
+def test_a_scanner_of_the_host_that_breaks(user, attachment_of, use_scanner):
+    attachment_of(user)
+    use_scanner(SCANNER=f"{__name__}.Picky")
+
+    report = json.loads(run("scan_attachments", "--json", status=1))
+
+    assert (report["failed"], report["outage"]) == (1, None)
 
 
 def test_a_date_that_is_none(real_clamd):

@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 import requests
+from django.core.management import CommandError
 from django.utils import timezone
 
 from attachments import services, storage
+from attachments.admin.display import show_backlog, show_scan
 from attachments.errors import Infected, ScannerUnavailable, StorageUnavailable, Unscannable
 from attachments.models import Attachment, ObjectDeletion
 from attachments.scanning import Outcome, Verdict
@@ -227,9 +229,11 @@ def test_the_command_says_what_still_waits(user, confirm, use_scanner, real_clam
     confirm(user)
 
     report = json.loads(run("process_attachments", "--json", status=1))
-    assert report == {"processed": 0, "failed": 1, "waiting": 1}
+    outage = report.pop("outage")
+    assert outage.startswith("The virus scanner is not available")
+    assert report == {"processed": 0, "failed": 1, "waiting": 1, "without_scanner": 0}
     report = json.loads(run("process_attachments", "--json", "--stuck", status=1))
-    assert report == {"processed": 0, "failed": 0, "waiting": 1}  # it is put off
+    assert (report["failed"], report["waiting"], report["outage"]) == (0, 1, None)  # it is put off
     use_scanner(real_clamd.url)
     assert "Still waiting" in run("process_attachments")
     assert Attachment.objects.get().is_ready
@@ -271,13 +275,13 @@ def test_a_scanner_that_is_down_keeps_nothing_else_waiting(
     unhashed = attachment_of(user)
     Attachment.objects.update(checksum_sha256="")
     use_scanner("unix:///nowhere/clamd.sock")
-    rows = [confirm(user) for _ in range(process.MAX_FAILURES_IN_A_ROW + 1)]
+    rows = [confirm(user) for _ in range(process.MAX_OUTAGES_IN_A_ROW + 1)]
 
     report = services.process_waiting()
 
     unhashed.refresh_from_db()
     assert unhashed.checksum_sha256
-    assert (report.processed, report.failed) == (1, process.MAX_FAILURES_IN_A_ROW)
+    assert (report.processed, report.failed) == (1, process.MAX_OUTAGES_IN_A_ROW)
     assert report.waiting == len(rows)
 
 
@@ -310,16 +314,44 @@ def test_a_purge_goes_on_without_the_scanner(user, confirm, use_scanner):
 
 
 def test_files_that_were_to_be_scanned_wait_when_the_scanner_is_taken_away(
-    user, confirm, use_scanner, real_clamd
+    user, confirm, use_scanner, api, real_clamd
 ):
-    """Rather than pass: one machine may lack the setting."""
+    """Rather than pass: one machine may lack the setting. Whoever looks is told of them."""
     row = confirm(user)
     use_scanner("")
 
     with pytest.raises(ScannerUnavailable):
         process_now(row)
+    report = json.loads(run("process_attachments", "--json", "--stuck", status=1))
+
     row.refresh_from_db()
     assert row.status == "scanning"
+    assert (report["waiting"], report["without_scanner"]) == (1, 1)
+    assert "--publish-unscanned" in run("process_attachments", status=1)
+    Attachment.objects.update(waiting_since=timezone.now() - timedelta(hours=2))
+    assert "--publish-unscanned" in show_backlog(services.find_backlog())
+    assert api().get("/health").json()["waiting"]["without_scanner"] == 1
+
+
+def test_a_person_may_publish_what_waits_for_a_scanner_that_is_gone(
+    user, confirm, use_scanner, bucket, real_clamd
+):
+    row = confirm(user)
+    with pytest.raises(CommandError) as error:  # while there is one
+        run("process_attachments", "--publish-unscanned")
+    assert error.value.returncode == 2
+    use_scanner("")
+    run("process_attachments", status=1)  # it is put off now
+
+    report = json.loads(run("process_attachments", "--publish-unscanned", "--json"))
+
+    row.refresh_from_db()
+    assert (report["processed"], report["waiting"], report["without_scanner"]) == (1, 0, 0)
+    assert (row.status, row.scan_outcome, row.scanned_at) == ("ready", "", None)
+    assert show_scan(row) == "not scanned"
+    assert list_objects(bucket, row) == {row.key}
+    use_scanner(real_clamd.url)
+    assert json.loads(run("scan_attachments", "--json"))["clean"] == 1
 
 
 class Hasty:
@@ -422,7 +454,7 @@ class Killed(BaseException):
         (Attempt, "take"),
         (scan, "scan_object"),
         (storage, "copy_object"),
-        (scan, "_look_at_copy"),
+        (scan, "check_copy"),
         (scan, "keep_linkable_message"),
         (attempts, "carry_out_notes_of"),
     ],
@@ -537,6 +569,15 @@ def test_a_lease_outlives_the_answer_of_a_scanner(user, confirm, real_clamd):
 
     row.refresh_from_db()
     assert SCAN_LEASE - (row.lease_expires_at - timezone.now()) < timedelta(seconds=30)
+
+
+def test_a_long_backlog_is_not_counted_to_its_end(user, confirm, real_clamd, monkeypatch):
+    for _ in range(3):
+        confirm(user)
+    Attachment.objects.update(waiting_since=timezone.now() - timedelta(hours=2))
+    monkeypatch.setattr(process, "MAX_COUNTED", 2)
+
+    assert services.find_backlog().files == 2
 
 
 def test_the_backlog_is_told_when_it_is_old(user, confirm, api, real_clamd):

@@ -1,6 +1,7 @@
 """Images that are published without their metadata."""
 
 import base64
+import errno
 import hashlib
 import io
 
@@ -10,9 +11,10 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
 from attachments import services, storage
-from attachments.errors import NotUploaded
+from attachments.errors import DecodingUnavailable, NotUploaded
+from attachments.media import sandbox
 from attachments.models import Attachment
-from attachments.services import strip
+from attachments.services import fetching, strip
 from tests.stores import list_keys
 
 pytestmark = [
@@ -168,3 +170,36 @@ def test_a_worker_that_dies(handed_over, bucket, monkeypatch, moment):
     services.carry_out_deletions()
     assert attachment.is_stripped
     assert list_keys(bucket) == {attachment.key, attachment.thumbnail_key}
+
+
+KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+
+
+def refuse(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "break_host",
+    [
+        lambda patch: patch.setattr(fetching.tempfile, "TemporaryFile", refuse),
+        lambda patch: patch.setattr(sandbox.subprocess, "Popen", refuse),
+        lambda patch: patch.setattr(sandbox, "_START", KILLED),
+    ],
+)
+def test_an_image_waits_for_a_machine_that_cannot_decode(
+    handed_over, bucket, monkeypatch, break_host
+):
+    """Or else its original would be deleted for what is no fault of it."""
+    attachment = handed_over()
+    with monkeypatch.context() as patch:
+        break_host(patch)
+        with pytest.raises(DecodingUnavailable):
+            process(attachment)
+
+    attachment.refresh_from_db()
+    assert (attachment.status, attachment.tries, attachment.error) == ("verifying", 1, None)
+    assert attachment.pending_key in list_keys(bucket)
+    services.process_waiting(with_put_off=True)
+    attachment.refresh_from_db()
+    assert attachment.is_stripped

@@ -195,13 +195,20 @@ def show_backlog(backlog: services.Backlog) -> str:
         "%(count)s files wait for a worker or the virus scanner, the first since %(time)s.",
         backlog.files,
     )
-    return text % {"count": backlog.files, "time": show_moment(backlog.since)}
+    told = text % {"count": backlog.files, "time": show_moment(backlog.since)}
+    if not backlog.without_scanner:
+        return told
+    advice = _(
+        "No virus scanner is set up: set CLAMAV_URL, or publish them by "
+        "“manage.py process_attachments --publish-unscanned”."
+    )
+    return f"{told} {advice}"
 
 
 def show_scan(attachment: Attachment) -> str:
     """What the scanner said, which one it was, and when."""
     if not attachment.scan_outcome:
-        return NOTHING
+        return _("not scanned") if attachment.is_ready else NOTHING
     facts = [attachment.get_scan_outcome_display(), attachment.scanner]
     if attachment.signatures_version is not None:
         facts.append(_("signatures %(version)s") % {"version": attachment.signatures_version})

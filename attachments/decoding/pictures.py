@@ -5,7 +5,8 @@ from io import BytesIO
 from struct import error as unpack_error
 from typing import IO, Any
 
-from PIL import Image, ImageCms, ImageFile
+# WebPImagePlugin is named so that saving finds it: else Pillow loads its fifty formats for that.
+from PIL import Image, ImageCms, ImageFile, WebPImagePlugin  # noqa: F401
 from PIL.ExifTags import Base
 
 MAX_PIXELS = 2**27

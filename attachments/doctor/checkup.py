@@ -10,6 +10,7 @@ from attachments import storage
 from attachments.doctor import (
     anonymous,
     conditions,
+    decoding,
     forms,
     in_force,
     keys,
@@ -51,6 +52,7 @@ def list_probes() -> list[Probe]:
         *onlookers.PROBES,
         *conditions.PROBES,
         *scanner.get_probes(),
+        decoding.PICTURE,
     ]
 
 

@@ -1,6 +1,7 @@
 """What commands share: arguments, questions, progress bars, tables, and ends at outages."""
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -93,6 +94,14 @@ def stop_at_outages(hint: str = "") -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         message = _("The database is not available. (%s)") % error
         raise CommandError(message, returncode=COULD_NOT_RUN) from error
+
+
+def print_json(stdout: OutputWrapper, report: object, **more: Any) -> None:
+    """Print a report of plain fields; its ``outage`` as a text, or null."""
+    fields = {**vars(report), **more}
+    if "outage" in fields:
+        fields["outage"] = str(fields["outage"]) if fields["outage"] else None
+    stdout.write(json.dumps(fields))
 
 
 def ask(question: str) -> None:

@@ -2,7 +2,7 @@
 
 from attachments.decoding.kinds import can_strip, is_inspectable, is_picture
 from attachments.media.inspection import Inspection, inspect_file, strip_file
-from attachments.media.sandbox import MAX_FILE_BYTES
+from attachments.media.sandbox import MAX_FILE_BYTES, translate_host_errors
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -12,4 +12,5 @@ __all__ = [
     "is_inspectable",
     "is_picture",
     "strip_file",
+    "translate_host_errors",
 ]

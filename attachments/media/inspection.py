@@ -30,6 +30,7 @@ def inspect_file(file: IO[bytes], *, content_type: str, thumbnail_px: int) -> In
     """Decode the file elsewhere; a hostile or broken one gives nothing.
 
     ``file`` is a file of the operating system. With ``thumbnail_px`` 0 there is no thumbnail.
+    Raises ``DecodingUnavailable`` if nothing can be told of the file.
     """
     answer = run_decoder(
         Job(
@@ -55,7 +56,8 @@ def inspect_file(file: IO[bytes], *, content_type: str, thumbnail_px: int) -> In
 def strip_file(file: IO[bytes], *, content_type: str) -> bytes | None:
     """The picture without metadata, its pixels and how they are shown unchanged.
 
-    None if it cannot be read: it is broken, or hostile, or larger than ``MAX_FILE_BYTES``.
+    None if it cannot be read: it is broken, or hostile, or larger than ``MAX_FILE_BYTES``. Raises
+    ``DecodingUnavailable`` if nothing can be told of it.
     """
     file.seek(0, 2)
     size_bytes = file.tell()

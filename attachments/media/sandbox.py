@@ -10,8 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from threading import Timer
 from typing import IO, Any
+
+from attachments.decoding.process import BEGUN, BROKEN
+from attachments.errors import DecodingUnavailable
 
 MAX_FILE_BYTES = 256 * 2**20
 """Larger files are not looked into."""
@@ -22,8 +28,12 @@ MEMORY_BYTES = 2**30
 _START = (
     "import sys; sys.path[:] = sys.argv[2:]; from attachments.decoding.process import main; main()"
 )
-# Whoever stops a worker may send these to all its processes: systemd does, and so does Ctrl+C.
-_STOPPED = (-signal.SIGTERM, -signal.SIGINT)
+# How a process ends that crashed over its file, or met a limit. Others were ended from elsewhere.
+_FAULTS = tuple(
+    -getattr(signal, name)
+    for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGXCPU", "SIGXFSZ")
+    if hasattr(signal, name)
+)
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -43,44 +53,60 @@ class Job:
 
 
 def run_decoder(job: Job, file: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
-    """Its JSON and its bytes; None if it failed, was killed, took too long or said nonsense.
+    """Its JSON and its bytes; None if the file is broken or hostile, and so if it said nonsense.
 
-    ``file`` is a file of the operating system, read from its start. A process that was stopped
-    with its worker tells nothing of the file: while the worker finishes, it is started once more.
+    ``file`` is a file of the operating system, read from its start. Raises ``DecodingUnavailable``
+    if nothing can be told of the file: the process could not start, was stopped, had no room for
+    its answer, or got too little of the processor in its time.
     """
-    status, answer = _run(job, file)
-    if status in _STOPPED:
-        _status, answer = _run(job, file)
-    return answer
+    with translate_host_errors(), tempfile.TemporaryFile() as output:
+        file.seek(0)
+        status = _run(job, file, output)
+        output.seek(0)
+        answer = output.read(job.max_output_bytes + 1)
+    if not answer.startswith(BEGUN):
+        raise DecodingUnavailable(reason=f"the decoder did not start ({_spell(status)})")
+    if status in (BROKEN, *_FAULTS):
+        return None
+    if status:
+        raise DecodingUnavailable(reason=f"the decoder was stopped ({_spell(status)})")
+    # It may be longer where the system has no limit on files.
+    is_complete = len(answer) <= job.max_output_bytes
+    return _read(answer.removeprefix(BEGUN)) if is_complete else None
 
 
-def _run(job: Job, file: IO[bytes]) -> tuple[int | None, tuple[dict[str, Any], bytes] | None]:
-    """Its status, and its answer if that is 0; the status is None if it took too long."""
-    file.seek(0)
-    with tempfile.TemporaryFile() as output:
-        try:
-            done = subprocess.run(  # noqa: S603 (our own code, no shell)
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-B",
-                    "-c",
-                    _START,
-                    json.dumps(asdict(job)),
-                    *_get_path(),
-                ],
-                stdin=file.fileno(),
-                stdout=output,
-                stderr=subprocess.DEVNULL,
-                env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
-                timeout=job.wall_seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return None, None
-        answer = None if done.returncode else _read_answer(output, job.max_output_bytes)
-        return done.returncode, answer
+@contextmanager
+def translate_host_errors() -> Iterator[None]:
+    """Raise ``DecodingUnavailable`` instead: no memory, no room, no thread, no interpreter."""
+    try:
+        yield
+    except (OSError, MemoryError, RuntimeError) as error:
+        raise DecodingUnavailable(reason=str(error) or type(error).__name__) from error
+
+
+def _run(job: Job, file: IO[bytes], output: IO[bytes]) -> int:
+    """Its status; that of a signal is below 0."""
+    arguments = ["-I", "-S", "-B", "-c", _START, json.dumps(asdict(job)), *_get_path()]
+    process = subprocess.Popen(  # noqa: S603 (our own code, no shell)
+        [sys.executable, *arguments],
+        stdin=file.fileno(),
+        stdout=output,
+        stderr=subprocess.DEVNULL,
+        env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+    )
+    # A wait with a timeout would look only each 50 ms whether it is over.
+    deadline = Timer(job.wall_seconds, process.kill)
+    try:
+        deadline.start()
+        return process.wait()
+    finally:
+        deadline.cancel()
+        process.kill()  # if the wait was interrupted
+        process.wait()
+
+
+def _spell(status: int) -> str:
+    return f"status {status}" if status >= 0 else signal.strsignal(-status) or str(status)
 
 
 def _get_path() -> list[str]:
@@ -88,11 +114,7 @@ def _get_path() -> list[str]:
     return [os.path.abspath(entry) for entry in sys.path]
 
 
-def _read_answer(output: IO[bytes], max_bytes: int) -> tuple[dict[str, Any], bytes] | None:
-    output.seek(0)
-    answer = output.read(max_bytes + 1)
-    if len(answer) > max_bytes:  # where the system has no limit on files
-        return None
+def _read(answer: bytes) -> tuple[dict[str, Any], bytes] | None:
     line, _, content = answer.partition(b"\n")
     try:
         header = json.loads(line)

@@ -312,7 +312,7 @@ class Migration(migrations.Migration):
                     "lease_expires_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Until when one attempt to publish owns the row.",
+                        help_text="Until when somebody works on it, or it is put off.",
                         null=True,
                         verbose_name="lease expires at",
                     ),

@@ -15,6 +15,14 @@ def clean_checksum(value: str) -> str:
         raise InvalidChecksum(attr="checksum_sha256") from error
     if len(digest) != hashlib.sha256().digest_size:
         raise InvalidChecksum(attr="checksum_sha256")
+    return spell_digest(digest)
+
+
+def compute_checksum(content: bytes) -> str:
+    return spell_digest(hashlib.sha256(content).digest())
+
+
+def spell_digest(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
 
 
@@ -24,4 +32,4 @@ def to_hex(checksum: str) -> str:
 
 
 def to_base64(digest: str) -> str:
-    return base64.b64encode(bytes.fromhex(digest)).decode()
+    return spell_digest(bytes.fromhex(digest))

@@ -36,6 +36,7 @@ from attachments.services.process import (
     find_retry_time,
     process_attachment,
     process_waiting,
+    publish_unscanned,
     try_to_process,
 )
 from attachments.services.protection import exclude_protected
@@ -100,6 +101,7 @@ __all__ = [
     "preview_purge",
     "process_attachment",
     "process_waiting",
+    "publish_unscanned",
     "purge_attachments",
     "reconcile_storage",
     "recount_usage",

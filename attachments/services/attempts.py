@@ -24,8 +24,8 @@ from attachments.services.leases import (
     LEASE,
     LEASE_ENDS,
     NOW,
-    RETRY_TIMES,
     SCAN_LEASE,
+    put_off,
 )
 from attachments.services.news import tell_ready, tell_refused
 
@@ -194,9 +194,7 @@ class Attempt:
         """Something else failed: a client may try again at once, a worker later each time."""
         with suppress(AttemptLost):
             if self.in_background:
-                tries = self.attachment.tries
-                delay = RETRY_TIMES[min(tries, len(RETRY_TIMES) - 1)]
-                self._let_go(lease_expires_at=delay, tries=tries + 1)
+                self._let_go(**put_off(self.attachment))
             else:
                 self.release()
 

@@ -2,6 +2,7 @@
 
 from attachments import storage
 from attachments.models import Attachment
+from attachments.services.leases import DONE
 
 
 def add_checksum(attachment: Attachment) -> None:
@@ -12,4 +13,4 @@ def add_checksum(attachment: Attachment) -> None:
         return  # deleted meanwhile; if not, reconcile_storage reports it
     Attachment.objects.without_checksum().filter(
         pk=attachment.pk, storage_key=attachment.key
-    ).update(checksum_sha256=found)
+    ).update(checksum_sha256=found, **DONE)

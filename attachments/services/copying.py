@@ -1,6 +1,7 @@
 """The copy that an attempt makes: in one piece, or in parts."""
 
 from attachments import storage
+from attachments.errors import StorageUnavailable
 from attachments.services.attempts import Attempt
 
 
@@ -36,3 +37,17 @@ def copy_in_parts(attempt: Attempt, original: storage.ObjectFacts) -> None:
         etag=original.etag,
         on_part=attempt.renew,
     )
+
+
+def check_copy(attempt: Attempt, *, size_bytes: int | None) -> None:
+    """Believe in what the attempt has written only when it is there, and whole.
+
+    Raises ``StorageUnavailable``, ``AttemptLost``.
+    """
+    try:
+        found = storage.inspect_object(attempt.key).size_bytes
+    except storage.ObjectNotFound as error:
+        attempt.check_is_held()  # or else whoever took the row has deleted it
+        raise StorageUnavailable from error
+    if found != size_bytes:
+        raise StorageUnavailable

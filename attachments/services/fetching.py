@@ -1,6 +1,5 @@
 """An object in a temporary file on disk: bounded, and its bytes can no longer change."""
 
-import base64
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,6 +8,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from attachments import storage
+from attachments.media import translate_host_errors
+from attachments.rules.checksums import spell_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +29,11 @@ def fetch_object(
 ) -> Iterator[Fetched]:
     """Fetch until there are more than ``max_bytes``, a chunk in memory at a time.
 
-    Raises ``storage.ObjectNotFound``, ``StorageUnavailable``, and what ``on_chunk`` raises.
+    Raises ``storage.ObjectNotFound``, ``StorageUnavailable``, ``DecodingUnavailable`` if there is
+    no room for it, and what ``on_chunk`` raises.
     """
     digest, size_bytes = hashlib.sha256(), 0
-    with tempfile.TemporaryFile() as file:
+    with translate_host_errors(), tempfile.TemporaryFile() as file:
         for chunk in storage.read_object(key):
             on_chunk()
             digest.update(chunk)
@@ -41,5 +43,5 @@ def fetch_object(
                 break
         file.flush()
         file.seek(0)
-        checksum = base64.b64encode(digest.digest()).decode()
+        checksum = spell_digest(digest.digest())
         yield Fetched(file=file, size_bytes=size_bytes, checksum_sha256=checksum)

@@ -1,7 +1,5 @@
 """Look into a ready file: keep what was found on the row, and make its thumbnail."""
 
-import base64
-import hashlib
 from io import BytesIO
 
 from django.db import transaction
@@ -10,8 +8,10 @@ from attachments import storage
 from attachments.conf import conf
 from attachments.media import MAX_FILE_BYTES, Inspection, inspect_file
 from attachments.models import Attachment, AttachmentQuerySet
+from attachments.rules.checksums import compute_checksum
 from attachments.services.deletions import drop_made, keep_made, note_deletions, note_made
 from attachments.services.fetching import fetch_object
+from attachments.services.leases import DONE
 
 
 class RowChanged(Exception):
@@ -19,7 +19,7 @@ class RowChanged(Exception):
 
 
 def inspect_attachment(attachment: Attachment) -> None:
-    """Raises ``StorageUnavailable``; then a later call does it.
+    """Raises ``StorageUnavailable``, ``DecodingUnavailable``; then a later call does it.
 
     A file that nobody can read is looked into once, and has no facts.
     """
@@ -60,7 +60,7 @@ def _put_thumbnail(attachment: Attachment, key: str, content: bytes) -> None:
     storage.put_object(
         key=key,
         content=BytesIO(content),
-        checksum_sha256=base64.b64encode(hashlib.sha256(content).digest()).decode(),
+        checksum_sha256=compute_checksum(content),
         headers=attachment.thumbnail_headers,
     )
 
@@ -79,6 +79,7 @@ def _keep(attachment: Attachment, found: Inspection, key: str) -> None:
             is_inspected=True,
             media=found.media,
             thumbnail_key=key,
+            **DONE,
         )
         if not is_kept or (key and not keep_made(key)):
             raise RowChanged

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from attachments.errors import OUTAGES, StorageUnavailable, WorkUnavailable
 from attachments.models import Attachment
-from attachments.services.inspect import inspect_attachment
-from attachments.services.process import iterate_ids
+from attachments.services.process import let_be_due, try_each
 
 
 @dataclass(kw_only=True)
@@ -17,16 +17,19 @@ class InspectionReport:
     unreadable: int = 0
     """Of a type that can be looked into, but nothing was found."""
     left: int = 0
-    """Ready since the run began, or their object is missing."""
+    """Ready since the run began, tried in vain, or their object is missing."""
+    outage: StorageUnavailable | WorkUnavailable | None = None
+    """What did not answer, if anything."""
 
 
 def inspect_waiting(*, on_progress: Callable[[int], None] = lambda count: None) -> InspectionReport:
-    """One by one, each kept at once. Raises ``StorageUnavailable``; a later run goes on."""
+    """One by one, each kept at once, also what was put off. What fails is left to a later run."""
     report = InspectionReport()
-    for attachment_id in iterate_ids(Attachment.objects.uninspected()):
-        attachment = Attachment.objects.uninspected().filter(pk=attachment_id).first()
-        if attachment:
-            inspect_attachment(attachment)
+    let_be_due(Attachment.objects.uninspected())
+    for attachment_id, error in try_each(Attachment.objects.uninspected().unleased()):
+        if isinstance(error, OUTAGES):
+            report.outage = error
+        if attachment := Attachment.find(attachment_id):
             _count(report, attachment)
         on_progress(1)
     report.left = count_uninspected()

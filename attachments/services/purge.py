@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from attachments import storage
 from attachments.conf import conf
+from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, AttachmentQuerySet, IdempotencyKey, ObjectDeletion
 from attachments.rules.keys import PROBE_MARK, QUARANTINE
 from attachments.services.batches import delete_in_batches
@@ -128,9 +129,17 @@ def purge_attachments(
         report.swept += len(keys) - len(refused)
     forget_idempotency_keys()
     _abort_forgotten_copies()
-    report.processed = process_waiting().processed
+    report.processed = _process()
     _count_notes(report)
     return report
+
+
+def _process() -> int:
+    """Do what waits for a worker, but the scanner may be away. Raises ``StorageUnavailable``."""
+    done = process_waiting()
+    if isinstance(done.outage, StorageUnavailable):
+        raise done.outage
+    return done.processed
 
 
 def _count_notes(report: PurgeReport) -> None:

@@ -8,11 +8,12 @@ from django.db import transaction
 from django.db.models import Q
 
 from attachments import storage
-from attachments.errors import OUTAGES, Infected, ScannerUnavailable, StorageUnavailable
+from attachments.errors import OUTAGES, Infected, StorageUnavailable, WorkUnavailable
 from attachments.models import Attachment, AttachmentQuerySet
 from attachments.scanning import Outcome
 from attachments.services.deletions import carry_out_notes_of, note_deletions
 from attachments.services.inspect import forget_thumbnails
+from attachments.services.isolation import run_isolated
 from attachments.services.news import tell_refused
 from attachments.services.scanned import Scan, scan_object
 from attachments.storage.threads import run_in_order
@@ -20,7 +21,7 @@ from attachments.storage.threads import run_in_order
 BATCH_SIZE = 100
 SCANS_AT_ONCE = 4
 # So many that get no verdict one after the other: the scanner or the store is down.
-MAX_FAILURES_IN_A_ROW = 10
+MAX_OUTAGES_IN_A_ROW = 10
 
 
 @dataclass(kw_only=True)
@@ -34,6 +35,10 @@ class ScanReport:
     """These are still served."""
     skipped: int = 0
     """Their objects are gone, or were replaced meanwhile."""
+    failed: int = 0
+    """These got no verdict. After many in a row, no more are tried."""
+    outage: StorageUnavailable | WorkUnavailable | None = None
+    """What did not answer, if anything."""
 
     def add(self, outcome: str) -> None:
         setattr(self, outcome, getattr(self, outcome) + 1)
@@ -60,27 +65,29 @@ def scan_published(
     """Scan these ready files, some at once, and take down what is infected.
 
     Safe to kill and to repeat: each row says when it was scanned. A file that gets no verdict does
-    not keep the others waiting. Raises ``ScannerUnavailable``, ``StorageUnavailable`` at the end,
-    or after many of them: what was scanned until then stays scanned.
+    not keep the others waiting, unless so many get none that the scanner or the store is down.
     """
-    report, failure, failures_in_a_row = ScanReport(), None, 0
+    report, outages_in_a_row = ScanReport(), 0
     for attachment, scan in run_in_order(_scan, _iterate(rows), threads=SCANS_AT_ONCE, ahead=2):
-        if isinstance(scan, OUTAGES):
-            failure, failures_in_a_row = scan, failures_in_a_row + 1
-            if failures_in_a_row == MAX_FAILURES_IN_A_ROW:
-                break
-            on_progress(1)
-            continue
-        outcome, failures_in_a_row = "skipped", 0
-        if scan and _keep(attachment, scan):
-            outcome = scan.verdict.outcome.value
+        outcome = _conclude(attachment, scan)
         report.add(outcome)
         if outcome == Outcome.INFECTED:
             on_infected(attachment)
         on_progress(1)
-    if failure:
-        raise failure
+        if not isinstance(scan, OUTAGES):
+            outages_in_a_row = 0
+            continue
+        report.outage, outages_in_a_row = scan, outages_in_a_row + 1
+        if outages_in_a_row == MAX_OUTAGES_IN_A_ROW:
+            break
     return report
+
+
+def _conclude(attachment: Attachment, scan: Scan | Exception | None) -> str:
+    """Keep what was found; give it as a field of the report."""
+    if isinstance(scan, Exception):
+        return "failed"
+    return scan.verdict.outcome.value if scan and _keep(attachment, scan) else "skipped"
 
 
 def _iterate(rows: AttachmentQuerySet) -> Iterator[Attachment]:
@@ -92,15 +99,14 @@ def _iterate(rows: AttachmentQuerySet) -> Iterator[Attachment]:
         batch = list(rows.filter(pk__gt=batch[-1].pk)[:BATCH_SIZE])
 
 
-def _scan(
-    attachment: Attachment,
-) -> tuple[Attachment, Scan | ScannerUnavailable | StorageUnavailable | None]:
-    try:
-        return attachment, scan_object(attachment)
-    except storage.ObjectNotFound:  # deleted meanwhile; if not, reconcile_storage reports it
-        return attachment, None
-    except OUTAGES as error:
-        return attachment, error
+def _scan(attachment: Attachment) -> tuple[Attachment, Scan | Exception | None]:
+    def scan() -> Scan | None:
+        try:
+            return scan_object(attachment)
+        except storage.ObjectNotFound:  # deleted meanwhile; if not, reconcile_storage reports it
+            return None
+
+    return attachment, run_isolated(scan, name=f"scan of {attachment.pk}")
 
 
 def _keep(attachment: Attachment, scan: Scan) -> bool:

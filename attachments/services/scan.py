@@ -1,4 +1,7 @@
-"""Scan what waits in quarantine: serve a copy of it, refuse it, or let it wait."""
+"""Bring out what waits in quarantine: serve a copy of it, refuse it, or let it wait."""
+
+from collections.abc import Callable
+from typing import Any
 
 from attachments import storage
 from attachments.conf import conf
@@ -15,21 +18,36 @@ from attachments.models import Attachment
 from attachments.scanning import Outcome, Verdict
 from attachments.services.attempts import Attempt
 from attachments.services.changes import keep_linkable_message
-from attachments.services.copying import copy_in_parts, copy_whole
+from attachments.services.copying import check_copy, copy_in_parts, copy_whole
 from attachments.services.scanned import scan_object
 from attachments.services.verify import MAX_COPY_IN_REQUEST
 
 
 def scan_quarantined(attachment: Attachment) -> None:
-    """Bring the file out of quarantine, unless somebody else does it at this moment.
+    """Scan the file and bring it out, unless somebody else does it at this moment.
 
     Raises ``ScannerUnavailable``, ``StorageUnavailable``; then it waits for a later call.
     """
+    _bring_out(attachment, _scan)
+
+
+def release_unscanned(attachment: Attachment) -> None:
+    """Serve the file although no scanner has seen it: for a person who decided so.
+
+    The row says that it was not scanned. Raises ``StorageUnavailable``.
+    """
+    _bring_out(attachment, lambda attempt: {})
+
+
+def _bring_out(attachment: Attachment, judge: Callable[[Attempt], dict[str, Any] | None]) -> None:
+    """``judge`` gives what the row keeps of a file to be served; None if it has refused it."""
     try:
         attempt = Attempt.take(attachment)
         with attempt.hold():
             try:
-                _settle(attempt)
+                found = judge(attempt)
+                if found is not None:
+                    _publish(attempt, found)
             except storage.ObjectNotFound:
                 attempt.check_is_held()  # or else whoever took the row has deleted it
                 raise ObjectMissing from None
@@ -37,17 +55,20 @@ def scan_quarantined(attachment: Attachment) -> None:
         return  # the row says why, or is gone; or another one works on it
 
 
-def _settle(attempt: Attempt) -> None:
-    attachment = attempt.attachment
-    scan = scan_object(attachment, on_chunk=attempt.renew, on_read=attempt.check_is_held)
+def _scan(attempt: Attempt) -> dict[str, Any] | None:
+    scan = scan_object(attempt.attachment, on_chunk=attempt.renew, on_read=attempt.check_is_held)
     if refusal := _refuse(scan.verdict):
         attempt.reject(refusal, **scan.fields)
-        return
+        return None
+    return scan.fields
+
+
+def _publish(attempt: Attempt, found: dict[str, Any]) -> None:
     attempt.check_is_held()
     _copy(attempt)
-    _look_at_copy(attempt)
-    keep_message = keep_linkable_message(attachment, user=attachment.user)
-    attempt.settle(**scan.fields, **keep_message)
+    check_copy(attempt, size_bytes=attempt.attachment.size_bytes)
+    keep_message = keep_linkable_message(attempt.attachment, user=attempt.attachment.user)
+    attempt.settle(**found, **keep_message)
 
 
 def _refuse(verdict: Verdict) -> RejectedUpload | None:
@@ -57,17 +78,6 @@ def _refuse(verdict: Verdict) -> RejectedUpload | None:
     if verdict.outcome == Outcome.UNSCANNABLE and not conf.publishes_unscannable:
         return Unscannable(reason=verdict.reason)
     return None
-
-
-def _look_at_copy(attempt: Attempt) -> None:
-    """Believe in the copy only when it is there, and whole."""
-    try:
-        size_bytes = storage.inspect_object(attempt.key).size_bytes
-    except storage.ObjectNotFound as error:
-        attempt.check_is_held()  # or else whoever took the row has deleted it
-        raise StorageUnavailable from error
-    if size_bytes != attempt.attachment.size_bytes:
-        raise StorageUnavailable
 
 
 def _copy(attempt: Attempt) -> None:

@@ -1,6 +1,5 @@
 """One object read through the scanner: what it says, and what the row keeps of that."""
 
-import base64
 import hashlib
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -12,6 +11,7 @@ from django.utils import timezone
 from attachments import storage
 from attachments.errors import ScannerUnavailable
 from attachments.models import Attachment
+from attachments.rules.checksums import spell_digest
 from attachments.scanning import Outcome, Verdict, get_scanner
 from attachments.storage.threads import read_ahead
 
@@ -64,7 +64,7 @@ class _Reading:
         """In base64; "" if the row has it, or if the object was not read to its end."""
         if self.attachment.checksum_sha256 or not self.is_complete:
             return ""
-        return base64.b64encode(self._digest.digest()).decode()
+        return spell_digest(self._digest.digest())
 
 
 @dataclass(frozen=True, kw_only=True)

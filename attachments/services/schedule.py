@@ -16,8 +16,8 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Min
 from django.db.models.functions import Now
 
-from attachments.errors import OUTAGES
 from attachments.models import PeriodicJob
+from attachments.services.isolation import run_isolated
 from attachments.services.kept_usage import refresh_usage
 from attachments.services.process import process_waiting
 from attachments.services.purge import forget_idempotency_keys, purge_attachments
@@ -74,25 +74,12 @@ def _run(job: Job, run_id: UUID) -> bool:
     pause = timedelta()  # if it is interrupted, another run takes it over at once
     try:
         with _keep_lease(run_id):
-            is_done = _try(job)
+            result = run_isolated(job.run, name=f"job {job.name}")
+        is_done = not isinstance(result, Exception)
         pause = job.every if is_done else min(job.every, RETRY_AFTER)
     finally:
         PeriodicJob.objects.filter(run_id=run_id).update(due_at=Now() + pause, run_id=None)
     return is_done
-
-
-def _try(job: Job) -> bool:
-    try:
-        job.run()
-    except OUTAGES as error:
-        logger.warning("The job %s was left undone: %s", job.name, error)
-        return False
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:  # of the host's own code, perhaps: the other jobs have to go on
-        logger.exception("The job %s was left undone.", job.name)
-        return False
-    return True
 
 
 @contextmanager

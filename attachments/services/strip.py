@@ -4,9 +4,6 @@ The worker fetches the original once: what it fetched can no longer change, and 
 is. What it writes to the key of the attempt is what is served.
 """
 
-import base64
-import hashlib
-import logging
 from io import BytesIO
 from typing import Any
 
@@ -16,17 +13,16 @@ from attachments.errors import (
     ChecksumMismatch,
     ContentMismatch,
     MetadataNotRemovable,
-    StorageUnavailable,
 )
 from attachments.media import MAX_FILE_BYTES, can_strip, strip_file
 from attachments.models import Attachment
+from attachments.rules.checksums import compute_checksum
 from attachments.rules.content_types import matches_content_type
 from attachments.rules.signatures import HEAD_BYTES
 from attachments.services.attempts import Attempt
+from attachments.services.copying import check_copy
 from attachments.services.fetching import Fetched, fetch_object
 from attachments.services.judging import judge_size
-
-logger = logging.getLogger(__name__)
 
 
 def must_strip(attachment: Attachment) -> bool:
@@ -38,7 +34,7 @@ def publish_stripped(attempt: Attempt) -> dict[str, Any]:
     """Write the stripped image to the key of the attempt; give what was found, by field.
 
     Raises ``storage.ObjectNotFound``, a ``RejectedUpload``, ``StorageUnavailable``,
-    ``AttemptLost``.
+    ``DecodingUnavailable``, ``AttemptLost``.
     """
     attachment = attempt.attachment
     max_bytes = min(attachment.size_range[1], MAX_FILE_BYTES)
@@ -67,7 +63,7 @@ def _judge(attachment: Attachment, fetched: Fetched) -> None:
 
 
 def _put(attempt: Attempt, content: bytes) -> dict[str, Any]:
-    checksum_sha256 = base64.b64encode(hashlib.sha256(content).digest()).decode()
+    size_bytes, checksum_sha256 = len(content), compute_checksum(content)
     attempt.may_have_copied = True
     storage.put_object(
         key=attempt.key,
@@ -75,15 +71,5 @@ def _put(attempt: Attempt, content: bytes) -> dict[str, Any]:
         checksum_sha256=checksum_sha256,
         headers=attempt.attachment.headers,
     )
-    try:
-        size_bytes = storage.inspect_object(attempt.key).size_bytes
-    except storage.ObjectNotFound as error:
-        attempt.check_is_held()  # or else whoever took the row has deleted it
-        raise StorageUnavailable from error
-    if size_bytes != len(content):
-        raise StorageUnavailable
-    return {
-        "size_bytes": size_bytes,
-        "checksum_sha256": checksum_sha256,
-        "is_stripped": True,
-    }
+    check_copy(attempt, size_bytes=size_bytes)
+    return {"size_bytes": size_bytes, "checksum_sha256": checksum_sha256, "is_stripped": True}

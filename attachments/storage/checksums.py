@@ -1,10 +1,10 @@
 """SHA-256 digests of objects: as the store tells them, else from the bytes."""
 
-import base64
 import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from attachments.rules.checksums import spell_digest
 from attachments.storage.client import get_bucket, get_client, translate_errors
 from attachments.storage.digests import ask_with_checksum
 from attachments.storage.objects import ObjectChanged, ObjectNotFound, read_object
@@ -32,7 +32,7 @@ def read_checksum(
     for chunk in read_object(key, etag=etag):
         digest.update(chunk)
         on_chunk()
-    return base64.b64encode(digest.digest()).decode()
+    return spell_digest(digest.digest())
 
 
 def find_checksum(*, key: str, etag: str | None = None) -> str:

@@ -1,7 +1,5 @@
 """What is done to single objects: sign, inspect, read, write, delete, list."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -13,6 +11,7 @@ from urllib.parse import quote
 
 from botocore.signers import S3PostPresigner
 
+from attachments.rules.checksums import compute_checksum
 from attachments.rules.signatures import HEAD_BYTES
 from attachments.storage.client import (
     get_bucket,
@@ -71,7 +70,7 @@ class ObjectFacts:
         """In base64, if the first bytes are all that there are; else ""."""
         if len(self.head) != self.size_bytes:
             return ""
-        return base64.b64encode(hashlib.sha256(self.head).digest()).decode()
+        return compute_checksum(self.head)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,9 @@ from PIL import Image
 from tests.benchmarks.memory import measure_peak_mb
 from tests.benchmarks.server import open_services
 
-LEAST_RATIO = 0.15
-"""Of the worker to bare Pillow: the rest is the process, the store and the database."""
+LEAST_RATIO = 0.25
+"""Of the worker to bare Pillow, 0.37 on a quiet machine: the rest is the process, the store and the
+database."""
 
 
 @dataclass(frozen=True, kw_only=True)

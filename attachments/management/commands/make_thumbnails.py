@@ -1,13 +1,11 @@
-import json
 import sys
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils.translation import gettext as _
 
 from attachments import services
-from attachments.management.terminal import print_table, show_progress, stop_at_outages
+from attachments.management.terminal import print_json, print_table, show_progress, stop_at_outages
 
 
 class Command(BaseCommand):
@@ -15,7 +13,8 @@ class Command(BaseCommand):
         "Look into the files that no worker has looked into yet: find their size, duration or "
         "pages, and make thumbnails of the images. Safe to run at any time, beside workers, and "
         "several at once; what was stopped goes on at the next run. Exit status: 0 if all is done; "
-        "1 if files are left; 2 if the store or the database did not answer."
+        "1 if files are left; 2 if the store or the database did not answer, or nothing can be "
+        "decoded."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,16 +31,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with stop_at_outages(_("The next run does the rest.")):
             report = self._inspect(options)
-        if options["json"]:
-            self.stdout.write(json.dumps(asdict(report)))
-        else:
-            rows = [
-                [_("Files looked into"), report.inspected],
-                [_("Thumbnails made"), report.thumbnails],
-                [_("Files of which nothing could be found"), report.unreadable],
-                [_("Files left"), report.left],
-            ]
-            print_table(self.stdout, [_("What"), _("How many")], rows)
+            self._print(report, as_json=options["json"])
+            if report.outage:
+                raise report.outage
         if report.left:
             sys.exit(1)
 
@@ -51,3 +43,15 @@ class Command(BaseCommand):
         total = services.count_uninspected()
         with show_progress(_("Looking"), total=total, is_hidden=options["json"]) as on_progress:
             return services.inspect_waiting(on_progress=on_progress)
+
+    def _print(self, report: services.InspectionReport, *, as_json: bool) -> None:
+        if as_json:
+            print_json(self.stdout, report)
+            return
+        rows = [
+            [_("Files looked into"), report.inspected],
+            [_("Thumbnails made"), report.thumbnails],
+            [_("Files of which nothing could be found"), report.unreadable],
+            [_("Files left"), report.left],
+        ]
+        print_table(self.stdout, [_("What"), _("How many")], rows)

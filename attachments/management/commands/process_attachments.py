@@ -1,13 +1,19 @@
-import json
 import sys
-from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from attachments import services
-from attachments.management.terminal import print_table, show_progress, stop_at_outages
+from attachments.conf import conf
+from attachments.errors import StorageUnavailable
+from attachments.management.terminal import (
+    COULD_NOT_RUN,
+    print_json,
+    print_table,
+    show_progress,
+    stop_at_outages,
+)
 
 
 class Command(BaseCommand):
@@ -26,25 +32,55 @@ class Command(BaseCommand):
                 "and is to be tried again later"
             ),
         )
+        parser.add_argument(
+            "--publish-unscanned",
+            action="store_true",
+            help=_(
+                "first publish, without a scan, what waits for a virus scanner, if none is set up "
+                "any more; “scan_attachments” finds it once there is one again"
+            ),
+        )
         parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["publish_unscanned"] and conf.scanner:
+            error = _(
+                "A virus scanner is set up: files wait for it, and are not published unscanned."
+            )
+            raise CommandError(error, returncode=COULD_NOT_RUN)
         with stop_at_outages(_("The next run does the rest.")):
             total = services.count_waiting(with_put_off=not options["stuck"])
             with show_progress(
                 _("Processing"), total=total, is_hidden=options["json"]
             ) as on_progress:
+                published = services.publish_unscanned() if options["publish_unscanned"] else 0
                 report = services.process_waiting(
                     with_put_off=not options["stuck"], on_progress=on_progress
                 )
-        if options["json"]:
-            self.stdout.write(json.dumps(asdict(report)))
-        else:
-            rows = [
-                [_("Done"), report.processed],
-                [_("Tried in vain"), report.failed],
-                [_("Still waiting"), report.waiting],
-            ]
-            print_table(self.stdout, [_("What"), _("How many")], rows)
+            report.processed += published
+            self._print(report, as_json=options["json"])
+            if isinstance(report.outage, StorageUnavailable):
+                raise report.outage
         if report.waiting:
             sys.exit(1)
+
+    def _print(self, report: services.ProcessReport, *, as_json: bool) -> None:
+        if as_json:
+            print_json(self.stdout, report)
+            return
+        rows = [
+            [_("Done"), report.processed],
+            [_("Tried in vain"), report.failed],
+            [_("Still waiting"), report.waiting],
+        ]
+        print_table(self.stdout, [_("What"), _("How many")], rows)
+        if report.without_scanner:
+            self.stdout.write(
+                _(
+                    "Files that wait for a virus scanner, while none is set up: %d. "
+                    "Set CLAMAV_URL, or publish them by --publish-unscanned."
+                )
+                % report.without_scanner
+            )
+        elif report.outage:
+            self.stdout.write(report.outage.detail)

@@ -1,6 +1,4 @@
-import json
 import sys
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,6 +10,7 @@ from attachments.management.terminal import (
     COULD_NOT_RUN,
     parse_count,
     parse_moment,
+    print_json,
     print_table,
     show_progress,
     stop_at_outages,
@@ -54,22 +53,27 @@ class Command(BaseCommand):
                 report = services.scan_published(
                     rows, on_infected=found.append, on_progress=on_progress
                 )
-        if options["json"]:
+            self._print(report, found, as_json=options["json"])
+            if report.outage:
+                raise report.outage
+        if report.infected or report.unscannable or report.failed:
+            sys.exit(1)
+
+    def _print(
+        self, report: services.ScanReport, found: list[Attachment], *, as_json: bool
+    ) -> None:
+        if as_json:
             infected = [
                 {"attachment_id": str(row.pk), **row.error["params"]} for row in found if row.error
             ]
-            self.stdout.write(json.dumps({**asdict(report), "taken_down": infected}))
-        else:
-            self._print(report, found)
-        if report.infected or report.unscannable:
-            sys.exit(1)
-
-    def _print(self, report: services.ScanReport, found: list[Attachment]) -> None:
+            print_json(self.stdout, report, taken_down=infected)
+            return
         rows = [
             [_("Clean"), report.clean],
             [_("Infected, and taken down"), report.infected],
             [_("Could not be scanned, and still served"), report.unscannable],
             [_("Gone meanwhile"), report.skipped],
+            [_("Tried in vain"), report.failed],
         ]
         print_table(self.stdout, [_("What"), _("How many")], rows)
         if found:
