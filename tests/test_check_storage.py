@@ -248,6 +248,7 @@ def test_the_store_is_down(settings):
     with pytest.raises(CommandError, match="Could not connect") as stopped:
         run()
     assert stopped.value.returncode == 2
+    assert "X-Amz-" not in str(stopped.value)
 
 
 def test_clients_get_an_address_where_nothing_listens(ready_bucket, set_up):
