@@ -21,7 +21,7 @@ $(INSTALLED): tests/requirements.txt
 		echo "Installing into .venv with $$python, once. It takes as long as the network does …"; \
 		"$$python" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -E '^uv==' tests/requirements.txt)"
-	@$(BIN)/uv pip sync --python $(BIN)/python tests/requirements.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python $<
 	@touch $@
 
 run: $(INSTALLED) ## Start everything and serve on http://localhost:8000 (PORT, S3_PORT, BIND choose others)

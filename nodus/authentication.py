@@ -37,6 +37,11 @@ class BearerAuthentication(JWTAuthentication):
         except AuthenticationFailed as error:
             raise TokenNotValid from error
 
+    def get_raw_token(self, header: bytes) -> bytes | None:
+        """In any case: ``bearer`` is the same scheme (RFC 9110, 11.1)."""
+        scheme, _, rest = header.partition(b" ")
+        return super().get_raw_token(scheme.capitalize() + b" " + rest)
+
     def get_user(self, validated_token: Token) -> Any:
         return get_token_user(validated_token)
 

@@ -171,3 +171,22 @@ def test_long_keys_are_broken_into_lines(open_admin, superuser):
     for path in ("", f"{note.pk}/change/"):
         browser = open_admin(superuser, f"attachments/objectdeletion/{path}")
         assert not browser.execute_script(too_wide)
+
+
+@pytest.mark.parametrize("path", [LIST, f"{LIST}purge/"])
+def test_buttons_that_wrap_on_a_phone_begin_at_one_edge(open_admin, superuser, path):
+    page = open_admin(superuser)
+    size = page.get_window_size()
+    page.set_window_size(500, 900)
+    try:
+        page = open_admin(superuser, path)
+        narrow = "document.querySelector('.object-tools, form:has(.cancel-link) > div')"
+        lefts = page.execute_script(
+            f"const box = {narrow}; box.style.width = '1px';"
+            "return [...box.children].map((item) => item.getBoundingClientRect().left)"
+        )
+    finally:
+        page.set_window_size(size["width"], size["height"])
+
+    assert len(lefts) == 2
+    assert len(set(lefts)) == 1

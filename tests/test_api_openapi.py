@@ -45,6 +45,31 @@ def test_operations_stand_in_the_order_of_use_under_their_tags(schema):
     ]
 
 
+def test_each_call_describes_these_statuses_and_no_other(schema):
+    """A status that never comes is seen here: the client of the tests only finds missing ones."""
+    statuses = {
+        operation["operationId"]: " ".join(sorted(operation["responses"]))
+        for methods in schema["paths"].values()
+        for operation in methods.values()
+    }
+
+    assert statuses == {
+        "obtainToken": "200 400 401 413 415 503",
+        "refreshToken": "200 400 401 413 415 503",
+        "presignAttachment": "201 400 401 403 404 413 415 422 503",
+        "presignAttachments": "201 400 401 403 404 413 415 422 503",
+        "confirmAttachment": "200 202 400 401 403 404 409 410 413 415 422 503",
+        "listAttachments": "200 400 401 404 503",
+        "downloadAttachment": "302 400 401 404 409 503",
+        "getAttachment": "200 401 404 503",
+        "deleteAttachment": "204 401 403 404 409 503",
+        "createConversation": "201 400 401 403 413 415 503",
+        "createMessage": "201 400 401 403 404 409 413 415 503",
+        "listMessages": "200 401 404 503",
+        "getHealth": "200 503",
+    }
+
+
 def test_components_have_formats_and_names_of_their_own(schema):
     schemas = schema["components"]["schemas"]
     attachment = schemas["Attachment"]["properties"]

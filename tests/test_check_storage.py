@@ -1,10 +1,12 @@
 """The doctor, on the real store: what is well, and each thing that can be wrong."""
 
+import base64
 import copy
 import json
 import re
 import subprocess
 import sys
+import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -19,7 +21,7 @@ from attachments.doctor.examination import CONTENT, Examination
 from attachments.doctor.surroundings import compare_clocks, compare_regions, judge_address
 from tests import commands
 from tests.clamd import RealClamd, is_clamd_installed
-from tests.proxy import StoreProxy
+from tests.proxy import Answer, Headers, StoreProxy
 from tests.stores import (
     get_root_key,
     list_keys,
@@ -247,6 +249,7 @@ def test_the_store_is_down(settings):
     with pytest.raises(CommandError, match="Could not connect") as stopped:
         run()
     assert stopped.value.returncode == 2
+    assert "X-Amz-" not in str(stopped.value)
 
 
 def test_clients_get_an_address_where_nothing_listens(ready_bucket, set_up):
@@ -392,6 +395,27 @@ def test_a_store_that_writes_what_it_refuses(proxy, ready_bucket):
         "signer-unsigned",
     }
     assert findings["signer-write-attachments"].seen == "403 AccessDenied: the object is there"
+
+
+def test_a_store_that_takes_an_unsigned_write_is_found(proxy, ready_bucket):
+    """MinIO takes one if the checksum at its end is right, as GHSA-9c4q-hq6p-c237 tells."""
+
+    def take(exchange, forward):
+        body = b"".join(exchange.incoming)
+        chunk, checksum = re.fullmatch(
+            rb"1\r\n(.)\r\n0\r\nx-amz-checksum-crc32:(\S+)\r\n\r\n", body
+        ).groups()
+        if base64.b64decode(checksum) != zlib.crc32(chunk).to_bytes(4, "big"):
+            return Answer(status=400, headers=Headers(), body=[spell_error("BadDigest")])
+        ready_bucket.put_object(Key=exchange.call.key, Body=chunk)
+        return Answer(status=200, headers=Headers([("Content-Length", "0")]), body=[])
+
+    proxy.add("PutObject", take, keys=lambda key: key.endswith("-unsigned"), times=None)
+
+    wrong, findings = check("error")
+
+    assert wrong == {"signer-unsigned", "reader-unsigned"}
+    assert findings["signer-unsigned"].seen == "200: the object is there"
 
 
 def test_a_store_that_breaks_down_at_a_probe_has_not_refused(proxy):

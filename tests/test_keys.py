@@ -288,7 +288,7 @@ def test_who_knows_an_access_key_alone_writes_nothing_that_is_served(root, store
         f"{store.endpoint_url}/{BUCKET}/{prefix}/1",
         params={"X-Amz-Credential": credential},
         headers=headers,
-        data=b"1\r\nx\r\n0\r\nx-amz-checksum-crc32:jNxhBQ==\r\n\r\n",
+        data=b"1\r\nx\r\n0\r\nx-amz-checksum-crc32:jNwWgw==\r\n\r\n",
         timeout=10,
     )
 
@@ -586,12 +586,18 @@ def test_policies_are_printed_for_people(settings):
         "MinIO",
         "AWS",
         "SeaweedFS",
+        "versitygw",
         *(f"{name}_ACCESS_KEY" for name in VARIABLES.values()),
     ):
         assert name in text
     documents = read_json_documents(text)
     stores = storage.build_policies(bucket)
-    assert documents == [*stores["minio"].values(), *stores["aws"].values(), stores["seaweedfs"]]
+    assert documents == [
+        *stores["minio"].values(),
+        *stores["aws"].values(),
+        stores["seaweedfs"],
+        stores["versitygw"],
+    ]
 
 
 def read_json_documents(text):
@@ -609,7 +615,7 @@ def test_policies_are_printed_for_programs(settings):
 
     stores = json.loads(print_policies("--json"))
 
-    assert stores.keys() == {"minio", "aws", "seaweedfs"}
+    assert stores.keys() == {"minio", "aws", "seaweedfs", "versitygw"}
     assert stores["minio"].keys() == stores["aws"].keys() == set(ROLES)
     for store in ("minio", "aws"):
         assert stores[store]["signer"]["Statement"] == [
@@ -634,6 +640,14 @@ def test_policies_are_printed_for_programs(settings):
         "policyNames": ["signer"],
     }
     assert identities["reader"]["actions"] == []
+    statements = {item["Principal"]["AWS"][0]: item for item in stores["versitygw"]["Statement"]}
+    assert statements["S3_SIGNER_ACCESS_KEY"] == {
+        "Effect": "Allow",
+        "Action": ["s3:PutObject"],
+        "Resource": ["arn:aws:s3:::files/pending/*", "arn:aws:s3:::files"],
+        "Principal": {"AWS": ["S3_SIGNER_ACCESS_KEY"]},
+    }
+    assert statements.keys() == {f"{name}_ACCESS_KEY" for name in VARIABLES.values()}
 
 
 def test_printing_policies_asks_no_store_and_no_database(store_calls, keys):

@@ -19,6 +19,7 @@ from attachments.rules.keys import hide_nonce
         ("attachments/id/nonce/a.png?X-Amz-Signature=s", "attachments/id/…?…"),
         ("'http://s3/?X-Amz-Signature=s' fails", "'http://s3/?…' fails"),
         ("http://s3/?X-Amz-Signature=s fails", "http://s3/?… fails"),
+        ("http://s3/b?list-type=2&X-Amz-Signature=s fails", "http://s3/b?… fails"),
         ("pending/id", "pending/id"),
         ("attachments/id", "attachments/id"),
         ("other/a/b/c", "other/a/b/c"),

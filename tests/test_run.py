@@ -352,20 +352,26 @@ def test_keys_of_the_started_store_are_for_that_one_alone(tree, environment, fou
     assert result.stdout == f"{found}\n"
 
 
-def test_known_passwords_are_for_development_alone(tree):
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"DJANGO_DEBUG": "false", "DJANGO_SECRET_KEY": "x" * 50}, "DJANGO_DEBUG is off"),
+        ({"ATTACHMENTS_ORFAN_DAYS": "3"}, "unknown key 'ORFAN_DAYS'"),
+    ],
+)
+def test_settings_that_cannot_do_start_nothing(tree, wrong, words):
+    """With the first, everybody would know the passwords."""
     names = {
-        "DJANGO_DEBUG": "false",
-        "DJANGO_SECRET_KEY": "x" * 50,
         "DATABASE_URL": f"sqlite:///{tree}/db.sqlite3",
         "S3_ENDPOINT_URL": os.environ["S3_ENDPOINT_URL"],
         "S3_ACCESS_KEY": "access",
         "S3_SECRET_KEY": "secret",
     }
 
-    code, output = Run(tree, PORT=find_free_ports(1)[0], **names).wait_until_over()
+    code, output = Run(tree, PORT=find_free_ports(1)[0], **names, **wrong).wait_until_over()
 
     assert code == 1
-    assert "DJANGO_DEBUG is off" in output
+    assert words in output
     assert not (tree / "db.sqlite3").exists()
 
 

@@ -263,21 +263,62 @@ def test_what_a_policy_of_others_makes_public_is_an_error(proxy, bucket, private
 
 
 def test_a_store_that_takes_no_condition_still_serves(proxy, bucket):
-    bucket.create()
-    bucket.Versioning().enable()
     proxy.answer("PutBucketPolicy", 400, spell_error("MalformedPolicy"))
 
     first, second = set_up()["policy"], set_up()["policy"]
 
-    assert (first.state, first.level) == ("created", "warning")
-    assert "old versions" in first.detail
+    assert (first.state, first.level) == ("created", "ok")
     assert (second.state, second.level) == ("changed", "ok")  # it takes the condition now
 
 
-def test_a_store_that_takes_no_condition_is_fine_without_versions(proxy, bucket):
-    proxy.answer("PutBucketPolicy", 400, spell_error("MalformedPolicy"))
+def test_a_denial_that_closes_everything_is_taken_back(proxy, bucket, once):
+    def deny(exchange, forward):
+        is_denied = "Deny" in json.loads(bucket.Policy().policy)["Statement"][-1].values()
+        return refuse("AccessDenied", 403) if is_denied else forward()
 
-    assert find_states(set_up())["policy"] == ("created", "ok")
+    proxy.add("GetObject", deny, times=None)
+
+    policy = set_up()["policy"]
+
+    assert (policy.state, policy.level) == ("created", "ok")
+    assert requests.get(put_public(bucket), timeout=10).ok
+
+
+def put_public(bucket):
+    """The address of an object that anybody may read."""
+    bucket.put_object(Key="attachments/a", Body=b"hello")
+    return f"{bucket.meta.client.meta.endpoint_url}/{bucket.name}/attachments/a"
+
+
+def test_the_denial_is_of_requests_that_name_a_version(proxy, bucket):
+    """MinIO takes s3:GetObjectVersion for s3:GetObject too."""
+    storage.setup_bucket()
+
+    _, denial = json.loads(bucket.Policy().policy)["Statement"]
+
+    assert denial["Action"] == "s3:GetObjectVersion"
+    assert denial["Condition"]["StringLike"] == {"s3:versionid": "?*"}
+
+
+@pytest.mark.parametrize("is_deceived", [False, True])
+def test_a_store_that_serves_old_versions_gets_a_warning(proxy, bucket, is_deceived):
+    """versitygw serves them to anybody, and MinIO to whoever sends such headers."""
+    bucket.create()
+    bucket.Versioning().enable()
+
+    def serve(exchange, forward):
+        is_old = "versionId=" in exchange.target
+        if is_old and (not is_deceived or exchange.headers["Versionid"] == ""):
+            return Answer(status=200, headers=Headers([("Content-Length", "0")]), body=[])
+        return forward()
+
+    proxy.add("GetObject", serve, times=None)
+
+    policy = set_up()["policy"]
+
+    assert (policy.state, policy.level) == ("created", "warning")
+    assert "old and deleted versions" in policy.detail
+    assert list(bucket.objects.all()) == []
 
 
 # Certificates

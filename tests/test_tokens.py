@@ -22,6 +22,14 @@ def ask(api, access):
     return client.get(LIST)
 
 
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_has_any_case(api, tokens, scheme):
+    client = api()
+    client.credentials(HTTP_AUTHORIZATION=f"{scheme} {tokens['access']}")
+
+    assert client.get(LIST).status_code == 200
+
+
 def refresh(api, token):
     return api().post("/api/v1/auth/token/refresh", {"refresh": token}, format="json")
 

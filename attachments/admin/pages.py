@@ -35,6 +35,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     show_facets = ShowFacets.NEVER  # facets would count rows
     sortable_by = ()
+    empty_value_display = display.NOTHING
 
     class Media:
         css = {"all": ["attachments/admin.css"]}

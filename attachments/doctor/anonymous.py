@@ -15,6 +15,10 @@ from attachments.doctor.refusals import judge_delete, judge_read, judge_write
 _SECRETS = _("Anybody reads what nobody has checked yet, private files among it.")
 _CHANGES = _("Anybody in the network changes or deletes files.")
 _FOUND = _("Anybody finds the key of every file, and with it the file.")
+_CLOSE = _(
+    "Remove what opens it from the bucket's policy and ACL, then run “manage.py setup_storage” "
+    "with the admin key."
+)
 
 
 def _read(get_key: Callable[[Examination], str]) -> Callable[[Examination], Seen]:
@@ -49,21 +53,24 @@ def read_old_version(case: Examination) -> Seen:
     storage.delete_objects([key])
     if version == "null":
         return Seen("ok", gettext("the bucket keeps no versions"))
-    address = f"{storage.get_public_url(key)}?{urlencode({'versionId': version})}"
-    return judge_read(storage.send("GET", address))
+    return judge_read(storage.ask_for_version(key, version))
 
 
-def _refuse(name: str, what: Text, look: Callable[[Examination], Seen], meaning: Text) -> Probe:
+def _refuse(
+    name: str,
+    what: Text,
+    look: Callable[[Examination], Seen],
+    meaning: Text,
+    *,
+    mend: Text = _CLOSE,
+) -> Probe:
     return Probe(
         name=name,
         what=what,
         look=look,
         must_fail=True,
         meaning=meaning,
-        mend=_(
-            "Remove what opens it from the bucket's policy and ACL, then run “manage.py "
-            "setup_storage” with the admin key."
-        ),
+        mend=mend,
         needs=("freeze",),
     )
 
@@ -95,6 +102,10 @@ def get_probes() -> list[Probe]:
             _("anonymous: reading an old version"),
             read_old_version,
             _("Who once had the link still reads a file that was deleted."),
+            mend=_(
+                "Run “manage.py setup_storage” with the admin key. If that does not help, use a "
+                "bucket without versions, or set S3_PUBLIC_READ=false."
+            ),
         ),
         _refuse("anonymous-list", _("anonymous: a listing"), _list(**{"list-type": "2"}), _FOUND),
         _refuse(

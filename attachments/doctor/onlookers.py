@@ -17,8 +17,9 @@ _PROXY = _(
     "Let signer and reader be keys of their own, and a proxy before the store pass GET, HEAD, POST "
     "and OPTIONS alone: docs/security.md."
 )
-# A body of one chunk without a signature, as S3 spells it: its length, the byte, its checksum.
-_UNSIGNED_CHUNK = b"1\r\nx\r\n0\r\nx-amz-checksum-crc32:jNxhBQ==\r\n\r\n"
+# A body of one chunk without a signature, as S3 spells it: its length, the byte, its checksum. A
+# store that wants no signature looks at the checksum all the same.
+_UNSIGNED_CHUNK = b"1\r\nx\r\n0\r\nx-amz-checksum-crc32:jNwWgw==\r\n\r\n"
 
 
 def _write_unsigned(role: Role, prefix: str) -> Callable[[Examination], Seen]:

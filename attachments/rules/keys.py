@@ -8,7 +8,7 @@ QUARANTINE = "quarantine/"
 """Where copies wait for the scanner."""
 THUMBNAILS = "thumbnails/"
 _OF_A_COPY = re.compile(r"((?:attachments|quarantine|thumbnails)/[^/\s]+/)[^\s\"'?]+")
-_SIGNATURE = re.compile(r"\?X-Amz-[^\s\"']+")
+_SIGNATURE = re.compile(r"\?[^\s\"'?]*X-Amz-[^\s\"']+")
 
 
 def hide_nonce(text: str) -> str:

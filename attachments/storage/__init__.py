@@ -42,7 +42,7 @@ from attachments.storage.objects import (
 )
 from attachments.storage.parts import SetupStep
 from attachments.storage.policies import Role, build_policies
-from attachments.storage.public_read import Policy
+from attachments.storage.public_read import Policy, ask_for_version
 from attachments.storage.refusals import advise
 from attachments.storage.steady_links import find_link_expiry
 from attachments.storage.versions import Versions
@@ -69,6 +69,7 @@ __all__ = [
     "Versions",
     "abort_copy",
     "advise",
+    "ask_for_version",
     "ask_preflight",
     "begin_copy",
     "build_policies",

@@ -102,28 +102,26 @@ class BucketPart:
         return SetupStep(part=self.name, state="failed", detail=error.reason, level="error")
 
     def _bring(self) -> SetupStep:
-        step = self._bring_rules()
-        if any(self._is_obeyed_after(seconds) for seconds in READ_BACK_AFTER):
-            return step
-        return self._settle(step.state, _("the bucket keeps our rules, and other rules decide"))
+        """Our rules, or less if the store does not take the best, or does not do as they say."""
+        before, others = self._load()
+        present, variants = before, self.get_variants()
+        for variant in variants:
+            try:
+                self._establish(variant, present, others)
+            except (NotSupported, StorageRefused):
+                if variant is variants[-1]:
+                    raise
+            else:
+                if any(self._is_obeyed_after(seconds) for seconds in READ_BACK_AFTER):
+                    state = _compare(before, variant)
+                    return self._tell(state, others, is_less=variant is not variants[0])
+            present = self._load()[0]
+        words = _("the bucket keeps our rules, and other rules decide")
+        return self._settle(_compare(before, present), words)
 
     def _is_obeyed_after(self, seconds: float) -> bool:
         sleep(seconds)
         return self.is_obeyed()
-
-    def _bring_rules(self) -> SetupStep:
-        before, others = self._load()
-        best, *lesser = self.get_variants()
-        try:
-            self._establish(best, before, others)
-        except (NotSupported, StorageRefused):
-            if not lesser:
-                raise
-            self._establish(lesser[0], self._load()[0], others)
-            best, is_less = lesser[0], True
-        else:
-            is_less = False
-        return self._tell(_compare(before, best), others, is_less=is_less)
 
     def _look(self) -> SetupStep:
         ours, others = self._load()

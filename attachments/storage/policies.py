@@ -54,7 +54,10 @@ class Key:
 
 
 def build_policies(bucket: str) -> dict[str, Any]:
-    """What the keys may do in each store; for SeaweedFS, with names in place of the keys."""
+    """What the keys may do in each store.
+
+    For SeaweedFS and versitygw, the names of the variables stand in place of the keys.
+    """
     names = {
         role: Key(access_key=f"{prefix}_ACCESS_KEY", secret_key=f"{prefix}_SECRET_KEY")
         for role, prefix in VARIABLES.items()
@@ -63,6 +66,7 @@ def build_policies(bucket: str) -> dict[str, Any]:
         "minio": build_minio_policies(bucket),
         "aws": build_aws_policies(bucket),
         "seaweedfs": build_seaweedfs_identities(bucket, keys=names),
+        "versitygw": build_versitygw_policy(bucket, keys=names),
     }
 
 
@@ -94,6 +98,21 @@ def build_seaweedfs_identities(*buckets: str, keys: Mapping[Role, Key]) -> dict[
         ],
         "policies": [{"name": role, "content": json.dumps(policies[role])} for role in keys],
     }
+
+
+def build_versitygw_policy(bucket: str, *, keys: Mapping[Role, Key]) -> Policy:
+    """The policy of the bucket, which alone says what each account may do there.
+
+    Before versitygw takes a form, it asks whether the account may put to the bucket, without a key.
+    The bucket's name is for that, and matches no object.
+    """
+    statements = []
+    for role, policy in build_aws_policies(bucket).items():
+        for statement in policy["Statement"]:
+            if "s3:PutObject" in statement["Action"]:
+                statement["Resource"].append(f"arn:aws:s3:::{bucket}")
+            statements.append({**statement, "Principal": {"AWS": [keys[role].access_key]}})
+    return _build_policy(*statements)
 
 
 def _build_post_actions(buckets: tuple[str, ...]) -> list[str]:

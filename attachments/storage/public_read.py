@@ -1,10 +1,12 @@
 """The bucket policy: anybody may read what is served, and nothing else of ours."""
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from secrets import token_hex
 from typing import Any
+from urllib.parse import urlencode
 
 from django.utils.translation import gettext as _
 
@@ -23,9 +25,11 @@ from attachments.storage.parts import BucketPart, Level, SetupStep, State, as_li
 from attachments.storage.policies import SERVED_PREFIXES
 from attachments.storage.state import Reading, Rule, read_policy
 from attachments.storage.versions import Versions
-from attachments.storage.wire import send
+from attachments.storage.wire import Reply, send
 
 _ANYBODY = {"AWS": ["*"]}
+# MinIO takes the values of conditions from the request's headers, if there are any of their names.
+_DISGUISES: tuple[dict[str, str], ...] = ({}, {"Principaltype": "User", "Versionid": ""})
 
 
 class Policy(BucketPart):
@@ -50,7 +54,8 @@ class Policy(BucketPart):
             "Action": ["s3:GetObject"],
             "Resource": [f"{bucket}/{prefix}/*" for prefix in SERVED_PREFIXES],
         }
-        # MinIO lets whoever may get an object get its old and deleted versions too.
+        # MinIO lets whoever may get an object get its old and deleted versions too. It takes this
+        # action for s3:GetObject as well: the id of a version tells the two apart.
         deny = {
             "Sid": "NodusAttachmentsNoOldVersions",
             "Effect": "Deny",
@@ -58,7 +63,10 @@ class Policy(BucketPart):
             "Action": ["s3:GetObjectVersion"],
             "Resource": [f"{bucket}/*"],
             # In lower case: the only spelling that MinIO knows. AWS takes any.
-            "Condition": {"StringEquals": {"aws:principaltype": ["Anonymous"]}},
+            "Condition": {
+                "StringEquals": {"aws:principaltype": ["Anonymous"]},
+                "StringLike": {"s3:versionid": ["?*"]},
+            },
         }
         return [[allow, deny], [allow]]
 
@@ -79,10 +87,10 @@ class Policy(BucketPart):
     def warn(self, others: list[Rule], *, is_less: bool) -> str:
         if any(opens_pending(statement) for statement in others):
             return _("a statement that is not ours lets anybody read pending/")
-        if is_less and self._versions.are_kept:
+        if conf.public_read and self._versions.are_kept and are_old_versions_read():
             return _(
-                "anybody may read attachments/* and thumbnails/*; the store takes no rule that "
-                "keeps their old versions from them"
+                "anybody may read attachments/* and thumbnails/*, and the store lets them read old "
+                "and deleted versions too. Use a bucket without versions, or S3_PUBLIC_READ=false."
             )
         return ""
 
@@ -121,11 +129,35 @@ class Policy(BucketPart):
 
 def is_publicly_read() -> bool:
     """Whether anybody gets what stands under attachments/: a probe is put there and removed."""
+    with _put_probe() as (key, _version):
+        return send("GET", spell_url(get_unsigned_client(is_public=False), key)).is_success
+
+
+def are_old_versions_read() -> bool:
+    """Whether anybody gets a deleted probe, by the id of its version."""
+    with _put_probe() as (key, version):
+        pass
+    return ask_for_version(key, version, is_public=False).is_success
+
+
+def ask_for_version(key: str, version: str, *, is_public: bool = True) -> Reply:
+    """What anybody gets of this version: the first success, if there is one."""
+    url = spell_url(get_unsigned_client(is_public=is_public), key)
+    for headers in _DISGUISES:
+        reply = send("GET", f"{url}?{urlencode({'versionId': version})}", headers=headers)
+        if reply.is_success:
+            break
+    return reply
+
+
+@contextmanager
+def _put_probe() -> Iterator[tuple[str, str]]:
+    """Its key, and the id of its version."""
     key = f"attachments/{PROBE_MARK}{token_hex(16)}"
     with translate_errors():
-        get_client().put_object(Bucket=get_bucket(), Key=key, Body=b"probe")
+        answer = get_client().put_object(Bucket=get_bucket(), Key=key, Body=b"probe")
     try:
-        return send("GET", spell_url(get_unsigned_client(is_public=False), key)).is_success
+        yield key, answer.get("VersionId", "null")
     finally:
         with suppress(StorageUnavailable):
             delete_objects([key])

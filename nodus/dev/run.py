@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -19,6 +20,7 @@ import psutil
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
 from django.db import OperationalError
 
 from nodus.dev.addresses import Addresses, read_addresses
@@ -150,6 +152,11 @@ def _prepare() -> str:
         sys.exit(
             "DJANGO_DEBUG is off: `make run` is for development, everybody knows its passwords."
         )
+    try:
+        # Else the worker would end by it, and the server go on. What is right needs no line.
+        call_command("check", stdout=StringIO())
+    except SystemCheckError as error:
+        sys.exit(str(error))
     try:
         call_command("migrate", verbosity=0)
     except OperationalError as error:

@@ -34,6 +34,7 @@ STORES = {
     "minio": gettext_lazy("MinIO: a policy for the user of each key (mc admin policy create)"),
     "aws": gettext_lazy("AWS: an IAM policy for the user of each key, or for the servers' role"),
     "seaweedfs": gettext_lazy("SeaweedFS: the file for -s3.config, where you put your keys"),
+    "versitygw": gettext_lazy("versitygw: the policy of the bucket, where you put access keys"),
 }
 ROLES = {
     "main": gettext_lazy("S3_ACCESS_KEY, for what the app does to objects:"),
@@ -53,7 +54,10 @@ class Command(StoreCommand):
         parser.add_argument(
             "--print-policies",
             action="store_true",
-            help=_("print what each key may do, for MinIO, AWS and SeaweedFS, and change nothing"),
+            help=_(
+                "print what each key may do, for MinIO, AWS, SeaweedFS and versitygw, and change "
+                "nothing"
+            ),
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -69,7 +73,7 @@ class Command(StoreCommand):
             return
         for store, document in stores.items():
             self.stdout.write(self.style.MIGRATE_HEADING(f"{STORES[store]}\n"))
-            parts = {"": document} if store == "seaweedfs" else document
+            parts = document if document.keys() == ROLES.keys() else {"": document}
             for role, part in parts.items():
                 self.stdout.write(f"{ROLES.get(role, '')}\n{json.dumps(part, indent=2)}\n\n")
 
