@@ -172,6 +172,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+SESSION_ENGINE = "nodus.sessions"
 ROOT_URLCONF = "nodus.urls"
 WSGI_APPLICATION = "nodus.wsgi.application"
 APPEND_SLASH = False

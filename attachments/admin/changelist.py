@@ -37,14 +37,17 @@ class KeysetChangeList(ChangeList):
         return {}
 
     def get_results(self, request: HttpRequest) -> None:
+        """Raise ``IncorrectLookupParameters`` also for what only the database finds wrong."""
         text = request.GET.get(PAGE_VAR, "")
+        if any("\0" in value for value in request.GET.values()):  # PostgreSQL's texts have none
+            raise IncorrectLookupParameters
         try:
             position = parse_position(text, model=self.model, names=self.names) if text else None
-        except InvalidPosition as error:
+            page = read_page(
+                self.queryset, size=self.list_per_page, position=position, names=self.names
+            )
+        except (InvalidPosition, ValueError) as error:  # such as a year that no calendar has
             raise IncorrectLookupParameters from error
-        page = read_page(
-            self.queryset, size=self.list_per_page, position=position, names=self.names
-        )
         self.older_link, self.newer_link = self._link(page.older), self._link(page.newer)
         self.newest_link = self.get_query_string() if position else ""
         self._show(page.rows)
