@@ -60,7 +60,7 @@ class HealthView(JSONViewMixin, APIView):
         body: dict[str, Any] = {"status": "ok" if is_ok else "error", **parts}
         if parts["database"] == CONNECTED and (backlog := _find_backlog()):
             body["waiting"] = asdict(backlog)
-        return Response(body, status=200 if is_ok else 503, headers={"Cache-Control": "no-store"})
+        return Response(body, status=200 if is_ok else 503)
 
 
 def _ask_store() -> str:

@@ -376,6 +376,7 @@ def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ):
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     # With the driver's path given, selenium does not look for one in the network.
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
     yield driver
@@ -383,10 +384,13 @@ def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def browser(_chromium: Any) -> Any:
-    """A headless Chromium in which nobody is signed in."""
+def browser(_chromium: Any) -> Iterator[Any]:
+    """A headless Chromium in which nobody is signed in. No page breaks the security policy."""
     _chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
-    return _chromium
+    _chromium.get_log("browser")  # that of the test before
+    yield _chromium
+    lines = [entry["message"] for entry in _chromium.get_log("browser")]
+    assert not [line for line in lines if "Content Security Policy" in line]
 
 
 @pytest.fixture

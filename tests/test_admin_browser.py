@@ -86,6 +86,66 @@ def test_the_preview_plays(
     wait_for_media(page, selector, expression)
 
 
+def test_no_page_of_the_admin_breaks_the_policy(open_admin, superuser, attachment_of, message_of):
+    """What the browser says of it is looked at by the fixture ``browser``."""
+    message = message_of(superuser)
+    attachment = attachment_of(superuser, message_id=message.pk)
+    note = ObjectDeletion.objects.create(key="attachments/a/b/c")
+
+    for path in (
+        "",
+        "attachments/",
+        LIST,
+        f"{LIST}{attachment.pk}/history/",
+        f"{LIST}{attachment.pk}/delete/",
+        f"{LIST}purge/",
+        f"{LIST}usage/",
+        "attachments/objectdeletion/",
+        f"attachments/objectdeletion/{note.pk}/change/",
+        f"auth/user/{superuser.pk}/change/",
+        f"messaging/message/{message.pk}/change/",
+        f"messaging/conversation/{message.conversation_id}/change/",
+        "django_tasks_database/dbtaskresult/",
+        "password_change/",
+    ):
+        page = open_admin(superuser, path)
+        assert page.find_element(By.ID, "content").text, path
+
+
+def test_a_script_that_gets_into_a_page_does_not_run(open_admin, superuser):
+    page = open_admin(superuser)
+
+    page.execute_script(
+        "const script = document.createElement('script');"
+        "script.textContent = 'window.hasRun = true';"
+        "document.body.append(script)"
+    )
+
+    assert page.execute_script("return window.hasRun") is None
+    refusals = [line["message"] for line in page.get_log("browser")]
+    assert any("Content Security Policy" in line for line in refusals)
+
+
+def test_the_page_of_the_api_works_under_the_policy(browser, live_server):
+    browser.get(f"{live_server.url}/api/docs")
+
+    operations = WebDriverWait(browser, 20).until(
+        lambda _: browser.find_elements(By.CSS_SELECTOR, ".opblock-summary")
+    )
+    operations[0].click()
+    follow_button = WebDriverWait(browser, 10).until(
+        lambda _: browser.find_elements(By.CSS_SELECTOR, ".try-out__btn")
+    )
+    follow_button[0].click()
+    browser.find_element(By.CSS_SELECTOR, ".execute").click()
+    code = WebDriverWait(browser, 10).until(
+        lambda _: browser.find_elements(
+            By.CSS_SELECTOR, ".live-responses-table .response-col_status"
+        )
+    )
+    assert "401" in code[-1].text  # the example's user is not in this database
+
+
 def test_staff_delete_what_they_chose(open_admin, superuser, attachment_of, bucket):
     kept = attachment_of(superuser, filename="kept.png")
     gone = attachment_of(superuser, filename="gone.png")

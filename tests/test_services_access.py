@@ -1,4 +1,6 @@
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -18,6 +20,7 @@ from attachments.errors import (
 from attachments.models import Attachment
 from attachments.paging import read_page
 from attachments.policy import AccessPolicy, get_message_model
+from attachments.storage import find_link_expiry, steady_links
 from tests.stores import list_keys
 
 pytestmark = pytest.mark.django_db
@@ -87,6 +90,37 @@ def test_a_private_link_is_signed_and_works(user, attachment_of, samples, settin
 
     assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == ["77"]
     assert requests.get(url, timeout=10).content == samples["image/png"]
+
+
+@pytest.mark.parametrize("as_attachment", [False, True])
+def test_a_private_link_opens_one_file_until_it_ends(
+    user, attachment_of, settings, monkeypatch, as_attachment
+):
+    private = {"PUBLIC_READ": False, "DOWNLOAD_EXPIRES_SECONDS": 600}
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, **private}
+    one, other = attachment_of(user), attachment_of(user)
+    seconds = {"past": time.time() - 901, "now": time.time()}
+    links = {}
+    for name, moment in seconds.items():
+        monkeypatch.setattr(steady_links, "time", SimpleNamespace(time=lambda at=moment: at))
+        links[name] = services.get_download_url(one, as_attachment=as_attachment)
+
+    ends = {name: find_link_expiry(link).timestamp() for name, link in links.items()}
+    assert ends["past"] < time.time() < ends["now"]
+
+    assert requests.get(links["now"], timeout=10).status_code == 200
+    assert requests.get(links["past"], timeout=10).status_code == 403
+    signature = parse_qs(urlsplit(links["now"]).query)["X-Amz-Signature"][0]
+    prolonged = links["past"].replace("X-Amz-Expires=600", "X-Amz-Expires=6000")
+    for forged in (
+        links["now"].replace(one.key, other.key),
+        links["now"].replace(signature, "0" * 64),
+        links["now"].replace("response-content-disposition=attachment", "response-content-disposition=inline"),
+        links["now"] + "&response-content-type=text/html",
+        prolonged,
+    ):  # fmt: skip
+        if forged != links["now"]:
+            assert requests.get(forged, timeout=10).status_code == 403, forged
 
 
 @pytest.mark.parametrize("public_read", [True, False])

@@ -61,6 +61,22 @@ def test_production_is_secure(read):
     assert values["SECURE_SSL_REDIRECT"] is True
 
 
+def test_production_answers_over_https_alone(read, client, settings):
+    values = read(**PRODUCTION)
+    for name in values:
+        if name.startswith(("SECURE_", "SESSION_COOKIE_", "CSRF_COOKIE_")):
+            setattr(settings, name, values[name])
+
+    plain = client.get("/admin/login/")
+    probe = client.get("/api/docs", headers={"X-Forwarded-Proto": "https"})
+
+    assert (plain.status_code, plain["Location"]) == (301, "https://testserver/admin/login/")
+    assert probe["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
+    page = client.get("/admin/login/", headers={"X-Forwarded-Proto": "https"})
+    assert page.cookies["csrftoken"]["secure"]
+    assert page.cookies["csrftoken"]["samesite"] == "Lax"
+
+
 def test_djangos_own_deployment_check_finds_nothing():
     check = manage("check", "--deploy", "--fail-level=WARNING", **PRODUCTION)
 

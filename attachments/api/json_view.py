@@ -37,6 +37,11 @@ class JSONViewMixin:
     renderer_classes: Any = [JSONRenderer]
     content_negotiation_class: Any = AnyAccept
 
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """Nobody keeps an answer: it may have tokens, forms or private links in it."""
+        return {**super().default_response_headers, "Cache-Control": "no-store"}  # type: ignore[misc]
+
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         initialized: Request = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
         if _is_chunked(request):

@@ -107,7 +107,7 @@ class AttachmentViewSet(JSONViewMixin, viewsets.GenericViewSet):
         )
         if url is None:
             raise errors.AttachmentNotReady(status=attachment.get_status_display())
-        return HttpResponse(status=302, headers={"Location": url, "Cache-Control": "no-store"})
+        return HttpResponse(status=302, headers={"Location": url})
 
     def _get_attachment(self, attachment_id: str) -> Attachment:
         return services.get_attachment(

@@ -4,6 +4,7 @@ from attachments.services.access import (
     delete_attachment,
     get_attachment,
     get_download_url,
+    get_file_origins,
     get_thumbnail_url,
 )
 from attachments.services.bulk import (
@@ -88,6 +89,7 @@ __all__ = [
     "find_unscanned",
     "get_attachment",
     "get_download_url",
+    "get_file_origins",
     "get_thumbnail_url",
     "inspect_again",
     "inspect_waiting",

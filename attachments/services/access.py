@@ -1,7 +1,7 @@
 """What users do with existing attachments: see, download, delete."""
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -40,6 +40,12 @@ def get_download_url(attachment: Attachment, *, as_attachment: bool = False) -> 
         expires_in=conf.download_expires_in,
         disposition=attachment.spell_disposition(as_attachment=True),
     )
+
+
+def get_file_origins() -> list[str]:
+    """Where links lead to, for the Content-Security-Policy of a site that shows files."""
+    urls = [storage.get_public_url(""), conf.cdn_url]
+    return sorted({f"{url.scheme}://{url.netloc}" for url in map(urlsplit, urls) if url.netloc})
 
 
 def get_thumbnail_url(attachment: Attachment) -> str | None:
