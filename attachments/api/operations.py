@@ -16,6 +16,7 @@ from attachments.api.serializers import (
     TicketSerializer,
     TicketsSerializer,
 )
+from attachments.services import MAX_IDEMPOTENCY_KEY_LENGTH
 
 _TAGS = ["Attachments"]
 _ID = OpenApiParameter(
@@ -26,7 +27,8 @@ _ID = OpenApiParameter(
 )
 _IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    location=OpenApiParameter.HEADER,
+    {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH},
+    OpenApiParameter.HEADER,
     description=_("The same key with the same body gives the same attachment again."),
 )
 _METADATA_ERRORS = (

@@ -48,6 +48,11 @@ class Int64Field(serializers.IntegerField):
     """Generated clients take an integer for one of 32 bits if nothing is said."""
 
 
+@extend_schema_field({"type": "integer", "format": "int64", "minimum": 1, "nullable": True})
+class SizeField(serializers.IntegerField):
+    """The rules say what is wrong with the number, with codes of their own."""
+
+
 @extend_schema_field({"type": "object", "additionalProperties": {}})
 class MetadataField(serializers.Field):
     """Any JSON. The rules check that it is an object of at most 8 KiB."""
@@ -88,7 +93,7 @@ class UserIdField(serializers.PrimaryKeyRelatedField):
 class PresignSerializer(serializers.Serializer):
     filename = FilenameField()
     content_type = TextField()
-    size_bytes = Int64Field(
+    size_bytes = SizeField(
         required=False,
         allow_null=True,
         help_text=_("If given, the store accepts exactly that many bytes."),

@@ -28,7 +28,12 @@ from attachments.services.linking import link_attachments
 from attachments.services.listing import VisibleAttachments
 from attachments.services.news import tell_deleted
 from attachments.services.pending import remove_now
-from attachments.services.presign import Ticket, presign_upload, presign_uploads
+from attachments.services.presign import (
+    MAX_IDEMPOTENCY_KEY_LENGTH,
+    Ticket,
+    presign_upload,
+    presign_uploads,
+)
 from attachments.services.process import (
     Backlog,
     ProcessReport,
@@ -60,6 +65,7 @@ from attachments.services.workers import find_silence, note_question, note_sign
 
 __all__ = [
     "BATCH_SIZE",
+    "MAX_IDEMPOTENCY_KEY_LENGTH",
     "RECONCILE_GRACE",
     "Backlog",
     "Deletion",

@@ -41,11 +41,20 @@ class ConversationSerializer(serializers.ModelSerializer):
         return {"id": conversation.pk, "participants": list(participants)}
 
 
+class TextField(serializers.CharField):
+    """A string, and not what REST framework also takes for one, such as numbers."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class MessageSerializer(serializers.ModelSerializer):
     id = Int64Field(read_only=True)
     conversation_id = Int64Field(read_only=True)
     author_id = UserIdField(source="author", read_only=True)
-    text = serializers.CharField(allow_blank=True, max_length=MAX_TEXT_LENGTH)
+    text = TextField(allow_blank=True, max_length=MAX_TEXT_LENGTH)
     attachment_ids = serializers.ListField(
         child=serializers.UUIDField(), required=False, write_only=True, max_length=MAX_ATTACHMENTS
     )
