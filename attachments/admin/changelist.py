@@ -36,6 +36,14 @@ class KeysetChangeList(ChangeList):
     def get_ordering_field_columns(self) -> dict[int, Any]:
         return {}
 
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[Any]:
+        try:
+            return super().get_queryset(request, exclude_parameters)
+        except OverflowError as error:  # a year of twenty digits: Django expects ValueError alone
+            raise IncorrectLookupParameters from error
+
     def get_results(self, request: HttpRequest) -> None:
         """Raise ``IncorrectLookupParameters`` also for what only the database finds wrong."""
         text = request.GET.get(PAGE_VAR, "")
@@ -46,7 +54,7 @@ class KeysetChangeList(ChangeList):
             page = read_page(
                 self.queryset, size=self.list_per_page, position=position, names=self.names
             )
-        except (InvalidPosition, ValueError) as error:  # such as a year that no calendar has
+        except (InvalidPosition, ValueError, OverflowError) as error:  # no calendar has the year
             raise IncorrectLookupParameters from error
         self.older_link, self.newer_link = self._link(page.older), self._link(page.newer)
         self.newest_link = self.get_query_string() if position else ""
