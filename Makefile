@@ -4,7 +4,7 @@ INSTALLED := .venv/installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-django6 lint format bench bench-large requirements messages clean
+.PHONY: help run demo test coverage test-django6 lint format bench bench-large requirements messages clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ demo: $(INSTALLED) ## Play a REST client: upload, confirm, share, download, and 
 
 test: $(INSTALLED) ## Run all the tests (ARGS="-k confirm" chooses some)
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+coverage: $(INSTALLED) ## Run all the tests, and show which lines and branches none of them runs
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --cov --cov-report= $(ARGS)
+	@$(BIN)/coverage report --show-missing --skip-covered
 
 PYTHONS6 := $(or $(PYTHON6),python3.14 python3.13 python3.12 python3 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/*/bin/python3)
 TESTS6 := $(addprefix tests/test_,admin.py admin_usage.py api_views.py checks.py messaging.py \
