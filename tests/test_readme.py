@@ -39,6 +39,23 @@ def test_the_table_of_settings_is_the_code():
     }
 
 
+def test_each_threat_names_tests_that_exist():
+    text = (ROOT / "docs" / "security.md").read_text()
+    tests = {
+        name
+        for path in (ROOT / "tests").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+
+    _, _, threats = text.partition("## Threats")
+    lines = [line for line in threats.splitlines() if re.match(r"\| (?!danger|chapter)", line)]
+    assert len(lines) > 40
+    for line in lines:
+        named = re.findall(r"`(test_\w+)`", line)
+        assert named, line
+        assert set(named) <= tests, line
+
+
 def test_each_setting_is_explained():
     assert all(meaning for *_, meaning in read_table("Settings"))
 
