@@ -20,7 +20,7 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from attachments import services, storage
-from attachments.admin import pages
+from attachments.admin import display, pages
 from attachments.admin.links import Linker
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion, WorkerSign
@@ -985,3 +985,21 @@ def test_a_worker_that_lives(admin):
     services.note_sign(next_within=timedelta(minutes=2))
 
     assert list_messages(admin.get(f"{LIST}purge/")) == []
+
+
+def test_the_detail_tells_what_was_found_in_the_file():
+    media = {"width": 160, "height": 90, "duration_seconds": 61.4, "page_count": 2}
+
+    shown = display.show_media(Attachment(media=media, is_stripped=True))
+
+    assert shown.startswith("160 × 90, 0:01:01, 2 pages, metadata removed")
+    assert display.show_media(Attachment(media={})) == display.NOTHING
+
+
+def test_a_moment_that_no_calendar_has_is_now(admin, user):
+    (row,) = make_rows(user)
+    form = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
+
+    admin.post(LIST, {**form, "counted_at": "2026-02-31T00:00:00Z"})
+
+    assert not Attachment.objects.exists()
