@@ -248,7 +248,7 @@ CALLS = [
 
 
 @given(call=st.sampled_from(CALLS), sent=headers)
-@trying(300)
+@trying(200)
 def test_no_header_makes_an_answer_that_is_not_described(world, call, sent):
     method, path, body = call
     with undone():
@@ -307,7 +307,7 @@ parameters = st.dictionaries(
 @given(
     page=st.sampled_from(["attachment/", "attachment/usage/", "objectdeletion/"]), query=parameters
 )
-@trying(250)
+@trying(150)
 def test_no_address_of_the_admin_makes_it_fail(world, page, query):
     with undone():
         make_file("ready", user=world.user)
