@@ -109,6 +109,46 @@ SETTLE = (
     "SET CONSTRAINTS attachments_add_usage DEFERRED"
 )
 
+_MEASURE_USE = """
+SELECT kept.files + begun.verifying, kept.used_bytes + begun.verifying_bytes,
+    begun.pending, begun.pending_bytes
+FROM (
+    SELECT CAST(coalesce(sum(files), 0) AS bigint) AS files,
+        CAST(coalesce(sum(used_bytes), 0) AS bigint) AS used_bytes
+    FROM ({kept}) AS rows_of_usage
+) AS kept, (
+    SELECT count(CASE WHEN status = 'verifying' THEN 1 END) AS verifying,
+        CAST(coalesce(sum(CASE WHEN status = 'verifying' THEN {allowed} END), 0) AS bigint)
+            AS verifying_bytes,
+        count(CASE WHEN status = 'pending' THEN 1 END) AS pending,
+        CAST(coalesce(sum(CASE WHEN status = 'pending' THEN {allowed} END), 0) AS bigint)
+            AS pending_bytes
+    FROM attachments
+    WHERE user_id = %(user)s AND status = 'verifying'
+        OR user_id = %(user)s AND status = 'pending' AND expires_at > %(now)s
+) AS begun"""
+_OF_USER = "SELECT files, used_bytes FROM attachments_usage WHERE user_id = %(user)s"
+_OWN_CHANGES = (
+    "SELECT files, used_bytes FROM attachments_usage_changes "
+    "WHERE xact = pg_current_xact_id_if_assigned() AND user_id = %(user)s"
+)
+_ALLOWED = "coalesce(size_bytes, max_size_bytes)"
+
+MEASURE_USE = {
+    "postgresql": _MEASURE_USE.format(
+        kept=f"{_OF_USER} UNION ALL {_OWN_CHANGES}", allowed=_ALLOWED
+    ),
+    "sqlite": _MEASURE_USE.format(kept=_OF_USER, allowed=_ALLOWED),
+}
+"""What a user has, the transaction's own changes included, and has begun, in one snapshot."""
+
+LOCK_USE = {
+    "postgresql": "SELECT pg_advisory_xact_lock(1635017060, hashtext(%s))",  # "attd" in ASCII
+    # It matches no row: beginning to write is what keeps other writers out.
+    "sqlite": "UPDATE attachments_usage SET files = files WHERE user_id <> user_id AND %s <> ''",
+}
+"""Keeps others who lock the same user's use waiting until the transaction ends."""
+
 RECOUNT = _add(
     _sum(
         f"{_count('SELECT user_id, status, size_bytes, 1 AS sign FROM attachments')} "

@@ -147,7 +147,13 @@ def test_development_needs_nothing(read):
     [
         ("MAX_SIZE_MB", "5", 5),
         ("RETENTION_DAYS", "30", 30),
+        ("RETENTION_DAYS", "", None),
         ("PRESIGN_RATE", "100/minute", "100/minute"),
+        ("PRESIGN_RATE", "", ""),
+        ("CONFIRM_RATE", "5/second", "5/second"),
+        ("QUOTA_MB_PER_USER", "500", 500),
+        ("TRUSTED_PROXIES", "1", 1),
+        ("RATE_LIMIT_FAIL_OPEN", "false", False),
         ("PUBLIC_READ", "false", False),
         ("CDN_URL", "https://cdn.example.com", "https://cdn.example.com"),
         ("ALLOWED_CONTENT_TYPES", "image/png, image/gif", ["image/png", "image/gif"]),

@@ -46,6 +46,7 @@ from attachments.services.purge import (
     preview_purge,
     purge_attachments,
 )
+from attachments.services.quotas import Use, measure_use
 from attachments.services.reconcile import (
     RECONCILE_GRACE,
     ReconcileReport,
@@ -71,6 +72,7 @@ __all__ = [
     "ReconcileReport",
     "ScanReport",
     "Ticket",
+    "Use",
     "VisibleAttachments",
     "carry_out_deletions",
     "confirm_upload",
@@ -92,6 +94,7 @@ __all__ = [
     "inspect_waiting",
     "link_attachments",
     "measure_attachments",
+    "measure_use",
     "note_deletions",
     "note_question",
     "note_sign",
