@@ -218,6 +218,26 @@ def test_a_type_that_nothing_can_recognise(settings):
     assert "application/octet-stream" in warning.hint
 
 
+def test_rates_that_each_process_counts_by_itself(settings):
+    rates = {"PRESIGN_RATE": None, "CONFIRM_RATE": None, "TOKEN_RATE": "30/minute"}
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, **rates}
+
+    (warning,) = check_rates(None)
+
+    assert (warning.id, warning.level) == ("attachments.W007", WARNING)
+    assert "CACHE_URL=redis://" in warning.hint
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "TOKEN_RATE": None}
+    assert check_rates(None) == []
+
+
+def test_rates_that_redis_counts(settings):
+    backend = "django.core.cache.backends.redis.RedisCache"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": "redis://redis:6379/0"}}
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "PRESIGN_RATE": "10/minute"}
+
+    assert check_rates(None) == []
+
+
 @pytest.mark.parametrize("value", ["nosuch.Scanner", "x", "attachments.policy.get_access_policy"])
 def test_a_wrong_scanner(settings, value):
     (error,) = check(settings, SCANNER=value)

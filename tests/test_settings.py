@@ -18,6 +18,7 @@ PRODUCTION = {
     "DJANGO_SECRET_KEY": "Zk3v9qTtX0c2mWb8rLd5yHf7sGj1nPa4uEoKiVxQwRzCyBtN6e",
     "DJANGO_ALLOWED_HOSTS": "chat.example.com,www.example.com",
     "DATABASE_URL": "postgres://nodus:horse-battery@db/nodus",
+    "CACHE_URL": "redis://redis:6379/0",
     "S3_ACCESS_KEY": "nodus",
     "S3_SECRET_KEY": "staple-correct",
     **{

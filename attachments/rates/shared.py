@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 0.2
 RETRY_SECONDS = 2
-# `limits` tells the oldest hit in tenths of milliseconds.
-_PRECISION_SECONDS = 0.001
 
 
 class RedisWindows:
@@ -64,7 +62,7 @@ class RedisWindows:
         window = self._windows.get_window_stats(rate, key)
         if window.remaining > 0:  # since then
             return 1
-        return floor(window.reset_time - time() + _PRECISION_SECONDS) + 1
+        return floor(window.reset_time - time()) + 1
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         """The answer, or what the settings say while Redis gives none."""
