@@ -370,7 +370,7 @@ def test_the_error_tells_used_and_free(api, user, limit):
         "/api/v1/attachments/presigned", body, format="json", headers={"Accept-Language": "ru"}
     )
     assert response.status_code == 403
-    assert response.json()["errors"][0]["detail"].startswith("Вы начали 1 из 1")
+    assert response.json()["errors"][0]["detail"].startswith("Начато загрузок: 1 из 1.")
 
 
 def test_usage_tells_what_is_used_and_allowed(api, user, make_row, limit, settings):
