@@ -29,7 +29,7 @@ USAGE = "/api/v1/attachments/usage"
 
 
 @pytest.fixture
-def limit(settings):
+def limit(settings, bucket):
     def set_limits(**values):
         settings.ATTACHMENTS = {**settings.ATTACHMENTS, **values}
 

@@ -31,7 +31,7 @@ from attachments.rules.content_types import choose_content_type
 from attachments.rules.filenames import clean_filename
 from attachments.rules.metadata import clean_metadata
 from attachments.services.linking import check_linkable, reserve_room
-from attachments.services.quotas import reserve_space
+from attachments.services.quotas import insert_what_fits
 
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)  # the contract
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
@@ -187,13 +187,10 @@ def _insert(
     Raises ``NotFound``, ``TooManyAttachments``, ``QuotaExceeded``, ``TooManyUnconfirmed``.
     """
     messages = Counter(item.message_id for item in attachments if item.message_id is not None)
-    # Without anything to lock, a transaction would be two statements more.
-    with transaction.atomic() if messages or limits.are_on_use else nullcontext():
+    with transaction.atomic() if messages else nullcontext():
         for message_id, count in sorted(messages.items()):
             reserve_room(message_id=message_id, count=count)
-        reserve_space(user=user, limits=limits, attachments=[*attachments, *renewed])
-        if attachments:
-            Attachment.insert(attachments)
+        insert_what_fits(user=user, limits=limits, attachments=attachments, renewed=renewed)
     return attachments
 
 
@@ -226,7 +223,8 @@ def _insert_once(
         stored = [living.get(pk, new) for pk, new in zip(ids, attachments, strict=True)]
         missing = [item for item in stored if str(item.pk) not in living]
         lapsed = [row for row in living.values() if row.has_lapsed]
-        _insert(missing, user=user, limits=limits, renewed=lapsed)
+        if missing or lapsed:
+            _insert(missing, user=user, limits=limits, renewed=lapsed)
         if missing:
             record.attachment_ids = [str(item.pk) for item in stored]
             record.save()

@@ -1,9 +1,11 @@
 """How much a user has and has begun, and whether more fits into their quota."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from attachments import usage_sql
@@ -32,12 +34,9 @@ class Use:
 
 def measure_use(user: User) -> Use:
     """In one query, of a few rows however many files there are."""
-    to_column = Attachment._meta.get_field("user").get_db_prep_value
-    pk = to_column(user.pk, connection)
-    now = connection.ops.adapt_datetimefield_value(timezone.now())
-    statement = usage_sql.MEASURE_USE[connection.vendor]
+    pk, now = _name_user_and_moment(user)
     with connection.cursor() as cursor:
-        cursor.execute(statement, {"user": pk, "now": now})
+        cursor.execute(usage_sql.MEASURE_USE[connection.vendor], {"user": pk, "now": now})
         files, used_bytes, unconfirmed, unconfirmed_bytes = cursor.fetchone()
     return Use(
         files=files,
@@ -45,6 +44,36 @@ def measure_use(user: User) -> Use:
         unconfirmed=unconfirmed,
         unconfirmed_bytes=unconfirmed_bytes,
     )
+
+
+def insert_what_fits(
+    *,
+    user: User,
+    limits: Limits,
+    attachments: Sequence[Attachment],
+    renewed: Sequence[Attachment] = (),
+) -> None:
+    """Insert new rows, all or none; ``renewed`` are there, and are to count again.
+
+    Raises ``QuotaExceeded``, ``TooManyUnconfirmed``.
+    """
+    if limits.are_on_use and not renewed and _insert_at_once(user, limits, attachments):
+        return
+    # Without anything to lock, a transaction would be two statements more.
+    with transaction.atomic() if limits.are_on_use else nullcontext():
+        reserve_space(user=user, limits=limits, attachments=[*attachments, *renewed])
+        if attachments:
+            Attachment.insert(attachments)
+
+
+def _insert_at_once(user: User, limits: Limits, attachments: Sequence[Attachment]) -> bool:
+    """One row, in one statement instead of five. If it does not fit, the others find out why."""
+    if connection.vendor != "postgresql" or len(attachments) != 1:
+        return False
+    (row,) = attachments
+    pk, now = _name_user_and_moment(user)
+    asked = [pk, now, row.size_range[1], 1, limits.quota_bytes, limits.max_unconfirmed]
+    return Attachment.insert_if(usage_sql.FIT, asked, row)
 
 
 def reserve_space(*, user: User, limits: Limits, attachments: Sequence[Attachment]) -> None:
@@ -73,6 +102,12 @@ def reserve_space(*, user: User, limits: Limits, attachments: Sequence[Attachmen
             free=max(max_unconfirmed - use.unconfirmed, 0),
             needed=len(attachments),
         )
+
+
+def _name_user_and_moment(user: User) -> tuple[Any, Any]:
+    """As the database takes them."""
+    pk = Attachment._meta.get_field("user").get_db_prep_value(user.pk, connection)
+    return pk, connection.ops.adapt_datetimefield_value(timezone.now())
 
 
 def _lock_use(user: User) -> None:
