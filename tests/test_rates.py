@@ -39,7 +39,6 @@ def in_redis(redis_server, settings):
     settings.CACHES = {"default": {"BACKEND": DJANGO_CACHE, "LOCATION": redis_server.url}}
     rates._open_redis.cache_clear()
     yield redis_server
-    rates._open_redis(*find_redis())._storage.storage.close()
     rates._open_redis.cache_clear()
 
 

@@ -7,8 +7,9 @@ all: one in ``RETRY_SECONDS`` finds out whether it is back.
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from math import floor
-from threading import Lock
+from threading import Lock, local
 from time import monotonic, time
 from typing import Any
 
@@ -25,22 +26,33 @@ TIMEOUT_SECONDS = 0.2
 RETRY_SECONDS = 2
 
 
-class RedisWindows:
-    """The windows, and whether Redis answers."""
+class _Client(local):
+    """A connection of each thread: no pool, which looks before each use whether one still works."""
 
-    def __init__(self, url: str, options: Iterable[tuple[str, Any]]) -> None:
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        from redis import ConnectionError as Disconnected
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
         bounded = {
             "socket_timeout": TIMEOUT_SECONDS,
             "socket_connect_timeout": TIMEOUT_SECONDS,
-            "retry": Retry(NoBackoff(), 0),  # redis-py tries ten times by itself
+            # Once more if Redis closed it meanwhile; by itself redis-py tries ten times.
+            "retry": Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
+            "single_connection_client": True,
         }
-        self._storage = RedisStorage(
-            url, key_prefix="attachments-rates", **{**dict(options), **bounded}
-        )
-        self._windows = MovingWindowRateLimiter(self._storage)
+        self.storage = RedisStorage(url, key_prefix="attachments-rates", **{**options, **bounded})
+        self.windows = MovingWindowRateLimiter(self.storage)
+
+
+class RedisWindows:
+    """The windows, and whether Redis answers."""
+
+    def __init__(self, url: str, options: Iterable[tuple[str, Any]]) -> None:
+        from redis import RedisError
+
+        self._open: Callable[[], _Client] = cache(lambda: _Client(url, dict(options)))
+        self._failures = RedisError
         self._lock = Lock()
         self._away_until = 0.0
         self._told: set[str] = set()
@@ -51,18 +63,22 @@ class RedisWindows:
         return seconds
 
     def give_back(self, key: str, rate: RateLimitItem) -> None:
-        name = self._storage.prefixed_key(rate.key_for(key))
-        connection: Any = self._storage.get_connection()
         with suppress(RateLimitUnavailable):
-            self._ask(lambda: connection.lpop(name))
+            self._ask(lambda: self._give_back(key, rate))
 
     def _take(self, key: str, rate: RateLimitItem) -> int:
-        if self._windows.hit(rate, key):
+        windows = self._open().windows
+        if windows.hit(rate, key):
             return 0
-        window = self._windows.get_window_stats(rate, key)
+        window = windows.get_window_stats(rate, key)
         if window.remaining > 0:  # since then
             return 1
         return floor(window.reset_time - time()) + 1
+
+    def _give_back(self, key: str, rate: RateLimitItem) -> None:
+        storage = self._open().storage
+        connection: Any = storage.get_connection()
+        connection.lpop(storage.prefixed_key(rate.key_for(key)))
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         """The answer, or what the settings say while Redis gives none."""
@@ -70,7 +86,7 @@ class RedisWindows:
             return self._do_without()
         try:
             answer = question()
-        except self._storage.base_exceptions as error:
+        except self._failures as error:
             self._note_outage(error)
             return self._do_without()
         self._note_answer()

@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--smoke", action="store_true", help="a few requests, and no judgement")
     options = parser.parse_args()
-    rounds, requests = (1, 20) if options.smoke else (16, 200)
+    rounds, requests = (1, 20) if options.smoke else (10, 200)
     ratios = {}
     with open_services() as directory:
         turns = make_turns(requests)
