@@ -9,7 +9,7 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from attachments import services
+from attachments import services, usage_sql
 from attachments.errors import (
     ContentTypeNotAllowed,
     FileTooLarge,
@@ -19,6 +19,7 @@ from attachments.errors import (
     UploadExpired,
 )
 from attachments.models import Attachment
+from attachments.triggers import ensure_triggers
 from nodus.policy import ParticipantsPolicy
 
 pytestmark = pytest.mark.django_db
@@ -313,6 +314,29 @@ def test_without_limits_nothing_is_locked_or_measured(user, limit):
         presign(user)
 
     assert len(queries) == 1
+
+
+@pytest.mark.postgres
+def test_with_limits_a_presign_is_still_one_statement(user, limit):
+    limit(QUOTA_MB_PER_USER=5, MAX_UNCONFIRMED_PER_USER=3)
+    with CaptureQueriesContext(connection) as queries:
+        presign(user)
+
+    assert len(queries) == 1
+    assert Attachment.objects.count() == 1
+
+
+@pytest.mark.postgres
+def test_migrate_makes_the_function_anew(user, limit):
+    limit(QUOTA_MB_PER_USER=1)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP FUNCTION {usage_sql.FIT_NAME}")
+
+    ensure_triggers("default")
+
+    presign(user)
+    with pytest.raises(QuotaExceeded):
+        presign(user)
 
 
 # What the policy says

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.http import HttpRequest
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
@@ -32,7 +33,7 @@ class UserThrottle(BaseThrottle):
 
 
 @contextmanager
-def limit_failed_logins(request: Request) -> Iterator[None]:
+def limit_failed_logins(request: HttpRequest | Request) -> Iterator[None]:
     """Judge a password inside: raises ``Throttled`` if too many from this address were wrong.
 
     A login counts before it is judged, so that many at once are not judged beyond the rate, and
