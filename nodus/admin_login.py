@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 
@@ -29,9 +28,13 @@ def log_in(request: HttpRequest) -> HttpResponseBase:
 
 
 def _refuse(seconds: int) -> HttpResponse:
-    wait = ngettext("Try again in %(count)s second.", "Try again in %(count)s seconds.", seconds)
+    text = ngettext(
+        "Too many logins failed. Try again in %(count)s second.",
+        "Too many logins failed. Try again in %(count)s seconds.",
+        seconds,
+    )
     return HttpResponse(
-        f"{_('Too many logins failed.')} {wait % {'count': seconds}}",
+        text % {"count": seconds},
         status=429,
         content_type="text/plain; charset=utf-8",
         headers={"Retry-After": str(seconds)},
