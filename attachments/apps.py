@@ -18,4 +18,5 @@ class AttachmentsConfig(AppConfig):
         for check in (ours.check_settings, ours.check_storage, ours.check_time_zones):
             checks.register(check)
         checks.register(ours.check_tasks)
+        checks.register(ours.check_rates)
         checks.register(ours.check_access_keys, deploy=True)

@@ -17,6 +17,7 @@ from storages.backends.s3 import S3Storage
 from attachments.conf import DEFAULTS, conf
 from attachments.media import can_strip
 from attachments.policy import AccessPolicy
+from attachments.rates import find_redis
 from attachments.rules.addresses import is_address
 from attachments.rules.content_types import get_file_type
 from attachments.rules.setting_values import explain_wrong_value
@@ -201,6 +202,22 @@ def check_tasks(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     )
     hint = "Name a backend that has workers, as django_tasks_db.DatabaseBackend has db_worker."
     return [checks.Warning(problem, hint=hint, id="attachments.W004")]
+
+
+def check_rates(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Rates hold across processes where one Redis counts."""
+    rates = (conf.presign_rate, conf.confirm_rate, conf.token_rate)
+    if not any(rates) or find_redis() is not None:
+        return []
+    problem = (
+        "Each process counts rates by itself, as CACHES['default'] is not Redis: with two "
+        "processes, twice as many requests pass."
+    )
+    hint = (
+        "Use django.core.cache.backends.redis.RedisCache (CACHE_URL=redis://host:6379/0 in the "
+        "environment of nodus), or set PRESIGN_RATE, CONFIRM_RATE and TOKEN_RATE to None."
+    )
+    return [checks.Warning(problem, hint=hint, id="attachments.W007")]
 
 
 # Of each key that clients or servers should not share: what happens if they do.

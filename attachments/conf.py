@@ -24,15 +24,19 @@ DEFAULTS: dict[str, Any] = {
     ),
     "CDN_URL": "",
     "CLAMAV_URL": "",
+    "CONFIRM_RATE": None,
     "CORS_ALLOWED_ORIGINS": (),
     "DOWNLOAD_EXPIRES_SECONDS": 600,
     "MAX_ATTACHMENTS_PER_MESSAGE": 100,
     "MAX_SIZE_MB": 100,
+    "MAX_UNCONFIRMED_PER_USER": None,
     "MESSAGE_MODEL": "",
     "ORPHAN_DAYS": 7,
     "PRESIGN_RATE": "10/minute",
     "PUBLIC_ENDPOINT_URL": "",
     "PUBLIC_READ": True,
+    "QUOTA_MB_PER_USER": None,
+    "RATE_LIMIT_FAIL_OPEN": True,
     "READER_ACCESS_KEY": "",
     "READER_SECRET_KEY": "",
     "RETENTION_DAYS": None,
@@ -41,6 +45,8 @@ DEFAULTS: dict[str, Any] = {
     "SIGNER_SECRET_KEY": "",
     "STRIP_METADATA": False,
     "THUMBNAIL_PX": 512,
+    "TOKEN_RATE": "30/minute",
+    "TRUSTED_PROXIES": 0,
     "UNSCANNABLE": "reject",
     "UPLOAD_EXPIRES_SECONDS": 600,
 }
@@ -80,6 +86,11 @@ class AttachmentsSettings:
         return str(self["CLAMAV_URL"] or "")
 
     @property
+    def confirm_rate(self) -> str | None:
+        """How often one user may confirm; None if there is no limit."""
+        return self["CONFIRM_RATE"] or None
+
+    @property
     def cors_allowed_origins(self) -> tuple[str, ...]:
         """Browser origins that may post to and read from the bucket."""
         origins = (origin.strip().rstrip("/") for origin in self["CORS_ALLOWED_ORIGINS"])
@@ -98,6 +109,12 @@ class AttachmentsSettings:
         return int(self["MAX_SIZE_MB"] * 2**20)
 
     @property
+    def max_unconfirmed(self) -> int | None:
+        """How many uploads of one user may be under way; None if there is no limit."""
+        value: int | None = self["MAX_UNCONFIRMED_PER_USER"]
+        return value
+
+    @property
     def message_model(self) -> str:
         """The model that attachments hang on, as ``"app_label.Model"``."""
         name = str(self["MESSAGE_MODEL"])
@@ -109,6 +126,11 @@ class AttachmentsSettings:
         return timedelta(days=self["ORPHAN_DAYS"])
 
     @property
+    def presign_rate(self) -> str | None:
+        """How often one user may ask for forms; None if there is no limit."""
+        return self["PRESIGN_RATE"] or None
+
+    @property
     def public_endpoint_url(self) -> str:
         """The store's address for clients; empty if it is the same as for Django."""
         return str(self["PUBLIC_ENDPOINT_URL"] or "").rstrip("/")
@@ -117,6 +139,17 @@ class AttachmentsSettings:
     def public_read(self) -> bool:
         """Whether confirmed objects are world-readable; otherwise every link is presigned."""
         return bool(self["PUBLIC_READ"])
+
+    @property
+    def quota_bytes(self) -> int | None:
+        """How much the files of one user may take; None if there is no limit."""
+        megabytes = self["QUOTA_MB_PER_USER"]
+        return None if megabytes is None else int(megabytes * 2**20)
+
+    @property
+    def rate_limit_fails_open(self) -> bool:
+        """Whether requests pass while Redis cannot count them; otherwise they are refused."""
+        return bool(self["RATE_LIMIT_FAIL_OPEN"])
 
     @property
     def reader_key(self) -> tuple[str, str] | None:
@@ -158,6 +191,16 @@ class AttachmentsSettings:
     def thumbnail_px(self) -> int:
         """The longest side of a thumbnail; 0 if none are made."""
         return int(self["THUMBNAIL_PX"])
+
+    @property
+    def token_rate(self) -> str | None:
+        """How often logins from one address may fail; None if there is no limit."""
+        return self["TOKEN_RATE"] or None
+
+    @property
+    def trusted_proxies(self) -> int:
+        """How many proxies stand before Django, each of which adds to ``X-Forwarded-For``."""
+        return int(self["TRUSTED_PROXIES"])
 
     @property
     def upload_expires_in(self) -> timedelta:

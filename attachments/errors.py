@@ -6,6 +6,7 @@ in one place. Its leaves are the facts, each with the stable ``code`` of the con
 
 from typing import Any, ClassVar
 
+from django.template.defaultfilters import filesizeformat
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -83,7 +84,7 @@ class ContentTypeNotAllowed(InvalidInput):
 
 
 class FileTooLarge(InvalidInput):
-    """The declared size is over ``ATTACHMENTS["MAX_SIZE_MB"]``."""
+    """The declared size is over the user's limit, which ``ATTACHMENTS["MAX_SIZE_MB"]`` is."""
 
     code = "file_too_large"
     message = _("The file is too large: %(size_bytes)s bytes, at most %(max_size_bytes)s.")
@@ -129,6 +130,31 @@ class NotYours(Forbidden):
 
     code = "permission_denied"
     message = _("Only its uploader may do this, or staff with the permission to delete.")
+
+
+class QuotaExceeded(Forbidden):
+    """The user's files and unconfirmed uploads would take more than their quota."""
+
+    code = "quota_exceeded"
+    message = _(
+        "Your files take %(used)s of %(quota)s, with the uploads that you have begun. %(free)s are "
+        "free, and this needs %(needed)s."
+    )
+
+    @property
+    def detail(self) -> str:
+        """The message in the active language, with its units."""
+        return str(self.message) % {key: filesizeformat(size) for key, size in self.params.items()}
+
+
+class TooManyUnconfirmed(Forbidden):
+    """The user would have more uploads under way than they may."""
+
+    code = "quota_exceeded"
+    message = _(
+        "You have begun %(used)s of at most %(quota)s uploads at once. %(free)s are free, and this "
+        "needs %(needed)s. Confirm some, or wait until their time is over."
+    )
 
 
 # State
@@ -245,6 +271,13 @@ class StorageRefused(StorageUnavailable):
     @property
     def reason(self) -> str:
         return str(self.params["reason"])
+
+
+class RateLimitUnavailable(Unavailable):
+    """Requests cannot be counted, and ``RATE_LIMIT_FAIL_OPEN`` is off."""
+
+    code = "rate_limit_unavailable"
+    message = _("Requests cannot be counted at the moment. Try again later.")
 
 
 class UnknownRejection(RejectedUpload):

@@ -140,6 +140,11 @@ class Attachment(PlainSqlModel):
     size_bytes = models.PositiveBigIntegerField(
         _("size in bytes"), null=True, help_text=_("Declared until ready, then found.")
     )
+    max_size_bytes = models.PositiveBigIntegerField(
+        _("largest size in bytes"),
+        null=True,
+        help_text=_("What the form allows, if no size was declared."),
+    )
     checksum_sha256 = models.CharField(
         "SHA-256", max_length=44, blank=True, help_text=_("Base64, as S3 spells it.")
     )
@@ -266,6 +271,11 @@ class Attachment(PlainSqlModel):
                 name="attachments_stale",
             ),
             models.Index(
+                fields=["user", "status", "expires_at"],
+                condition=Q(status__in=["pending", "verifying"]),
+                name="attachments_begun",
+            ),
+            models.Index(
                 fields=["created_at"],
                 condition=Q(status__in=["rejected", "infected"]),
                 name="attachments_refused",
@@ -356,7 +366,13 @@ class Attachment(PlainSqlModel):
     @property
     def size_range(self) -> tuple[int, int]:
         """The least and the most bytes that the file may have: as declared, if it was."""
-        return (self.size_bytes or 1), (self.size_bytes or conf.max_size_bytes)
+        largest = self.size_bytes or self.max_size_bytes or conf.max_size_bytes
+        return (self.size_bytes or 1), largest
+
+    @property
+    def has_lapsed(self) -> bool:
+        """Whether its time is over and nobody confirmed it: it counts no more for a quota."""
+        return self.status == self.Status.PENDING and self.expires_at <= timezone.now()
 
     @property
     def in_background(self) -> bool:

@@ -1,10 +1,11 @@
-"""Who may read the message that an attachment hangs on, and who may hang one there.
+"""Who may read the message that an attachment hangs on, who may hang one there, and how much.
 
 The host decides: it subclasses ``AccessPolicy`` and names the class in
-``ATTACHMENTS["ACCESS_POLICY"]``. Both rules are querysets, so that one SQL filter serves detail,
-list, download and delete alike, without a query per row.
+``ATTACHMENTS["ACCESS_POLICY"]``. Its rules about messages are querysets, so that one SQL filter
+serves detail, list, download and delete alike, without a query per row.
 """
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from django.apps import apps
@@ -21,8 +22,31 @@ class User(Protocol):
     def pk(self) -> Any: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one user may do. None is no limit."""
+
+    presign_rate: str | None
+    """How often they may ask for forms, as ``"10/minute"``."""
+    confirm_rate: str | None
+    max_size_bytes: int
+    """The size of their largest file."""
+    content_types: tuple[str, ...]
+    quota_bytes: int | None
+    """What their files may take together, and what unconfirmed uploads are allowed to."""
+    max_unconfirmed: int | None
+    """How many uploads may be under way."""
+
+    @property
+    def are_on_use(self) -> bool:
+        """Whether it matters how much they have."""
+        return self.quota_bytes is not None or self.max_unconfirmed is not None
+
+
 class AccessPolicy:
-    """The host's rules about its messages. Uploaders and staff may see attachments without them.
+    """The host's rules about its messages and users.
+
+    Uploaders and staff may see attachments without them.
 
     The querysets are filtered further, joined and counted: do not slice or combine them. Lists stay
     quick on a million rows if the database can answer two questions by indexes alone:
@@ -47,6 +71,21 @@ class AccessPolicy:
         """The messages that ``user`` may hang their own attachments on."""
         raise NotImplementedError
 
+    def get_limits(self, user: User) -> Limits:
+        """What ``user`` may do: by default what the settings say.
+
+        Each request asks once or twice: what takes long belongs in a cache of the host. ``user`` is
+        the one of the request. A host that throttles by itself gives no rates.
+        """
+        return Limits(
+            presign_rate=conf.presign_rate,
+            confirm_rate=conf.confirm_rate,
+            max_size_bytes=conf.max_size_bytes,
+            content_types=conf.allowed_content_types,
+            quota_bytes=conf.quota_bytes,
+            max_unconfirmed=conf.max_unconfirmed,
+        )
+
 
 class OwnerOnlyPolicy(AccessPolicy):
     """The safe default: only uploaders and staff see attachments, and nobody can link them."""
@@ -61,6 +100,11 @@ class OwnerOnlyPolicy(AccessPolicy):
 def get_message_model() -> type[Model]:
     """The host's message model, which ``ATTACHMENTS["MESSAGE_MODEL"]`` names."""
     return apps.get_model(conf.message_model)
+
+
+def get_limits(user: User) -> Limits:
+    """What the host's policy lets this user do."""
+    return get_access_policy().get_limits(user)
 
 
 def get_access_policy() -> AccessPolicy:

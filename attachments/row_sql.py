@@ -50,18 +50,32 @@ class PlainSqlModel(models.Model):
         """
         using = router.db_for_write(cls)
         connection = connections[using]
-        columns = [
-            [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows]
-            for field in cls._meta.concrete_fields
-        ]
+        values = [_collect(row, using) for row in rows]
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql" and len(rows) > 1:
+                columns = [list(column) for column in zip(*values, strict=True)]
                 cursor.execute(_spell_insert_arrays(cls, using), columns)
             else:
-                values = [value for row in zip(*columns, strict=True) for value in row]
-                cursor.execute(_spell_insert(cls, using, len(rows)), values)
+                params = [value for row in values for value in row]
+                cursor.execute(_spell_insert(cls, using, len(rows)), params)
         for row in rows:
             row._state.adding, row._state.db = False, using
+
+    @classmethod
+    def insert_if(cls, condition: str, params: Sequence[Any], row: Self) -> bool:
+        """Insert a new row if this SQL is true, in one statement; give whether it was.
+
+        ``condition`` is a constant of the caller: the statement is kept. Raises ``IntegrityError``.
+        """
+        using = router.db_for_write(cls)
+        with connections[using].cursor() as cursor:
+            cursor.execute(
+                _spell_insert_if(cls, using, condition), [*_collect(row, using), *params]
+            )
+            is_there = bool(cursor.rowcount)
+        if is_there:
+            row._state.adding, row._state.db = False, using
+        return is_there
 
     def change(
         self, *, where: dict[str, Any], and_where: models.Q = _ALWAYS, **fields: Any
@@ -96,6 +110,15 @@ class PlainSqlModel(models.Model):
         for name, value in values.items():
             setattr(self, name, value)
         return True
+
+
+def _collect(row: models.Model, using: str) -> list[Any]:
+    """The values of a new row."""
+    connection = connections[using]
+    return [
+        field.get_db_prep_save(field.pre_save(row, add=True), connection)
+        for field in row._meta.concrete_fields
+    ]
 
 
 def _is_expression(value: Any) -> bool:
@@ -134,8 +157,13 @@ def _get_attnames(model: type[models.Model]) -> list[str]:
 
 @cache
 def _spell_insert(model: type[models.Model], using: str, rows: int) -> str:
-    row = f"({', '.join(['%s'] * len(model._meta.concrete_fields))})"
+    row = f"({_spell_values(model)})"
     return f"{_spell_target(model, using)} VALUES {', '.join([row] * rows)}"
+
+
+@cache
+def _spell_insert_if(model: type[models.Model], using: str, condition: str) -> str:
+    return f"{_spell_target(model, using)} SELECT {_spell_values(model)} WHERE {condition}"
 
 
 @cache
@@ -180,6 +208,10 @@ def _spell_change(
         f"WHERE {' AND '.join(conditions)}"
     )
     return statement, of_expressions, of_and_where
+
+
+def _spell_values(model: type[models.Model]) -> str:
+    return ", ".join(["%s"] * len(model._meta.concrete_fields))
 
 
 def _spell_columns(model: type[models.Model], using: str) -> str:

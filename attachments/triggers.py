@@ -118,6 +118,8 @@ def ensure_triggers(using: str, **kwargs: Any) -> None:
         tables = connection.introspection.table_names(cursor)
         if not {"attachments", "attachments_usage"}.issubset(tables):
             return
+        if connection.vendor == "postgresql":
+            _ensure_fit(cursor)
         wrong = [trigger for trigger in TRIGGERS if not is_right(cursor, trigger)]
         if not wrong:
             return
@@ -126,6 +128,10 @@ def ensure_triggers(using: str, **kwargs: Any) -> None:
                 make(cursor, trigger)
             if any(trigger in USAGE_TRIGGERS for trigger in wrong):
                 cursor.execute(usage_sql.RECOUNT)
+
+
+# A plan that was made when its tables were empty is run when they are large.
+_NO_SEQSCAN = "SET enable_seqscan = off"
 
 
 def _is_right_on_postgresql(cursor: Any, trigger: Trigger) -> bool:
@@ -143,8 +149,7 @@ def _make_on_postgresql(cursor: Any, trigger: Trigger) -> None:
     if trigger.is_deferred:
         cursor.execute(usage_sql.CREATE_CHANGES)
         kind, when = "CONSTRAINT TRIGGER", "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
-        # A plan that was made when its tables were empty is run when they are large.
-        setting = "SET enable_seqscan = off"
+        setting = _NO_SEQSCAN
     cursor.execute(
         f"CREATE OR REPLACE FUNCTION {trigger.name}() RETURNS trigger LANGUAGE plpgsql {setting} "
         f"AS $${trigger.postgresql_body}$$"
@@ -157,6 +162,16 @@ def _make_on_postgresql(cursor: Any, trigger: Trigger) -> None:
         cursor.execute(
             f"CREATE {kind} {trigger.name} {trigger.postgresql_event} {when} "
             f"EXECUTE FUNCTION {trigger.name}()"
+        )
+
+
+def _ensure_fit(cursor: Any) -> None:
+    """The function of quotas, which no trigger runs."""
+    cursor.execute("SELECT prosrc FROM pg_proc WHERE oid = to_regproc(%s)", [usage_sql.FIT_NAME])
+    if cursor.fetchone() != (usage_sql.FIT_BODY,):
+        cursor.execute(
+            f"CREATE OR REPLACE FUNCTION {usage_sql.FIT_NAME}({usage_sql.FIT_ARGUMENTS}) "
+            f"RETURNS boolean LANGUAGE plpgsql {_NO_SEQSCAN} AS $${usage_sql.FIT_BODY}$$"
         )
 
 

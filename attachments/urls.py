@@ -14,6 +14,7 @@ urlpatterns = [
         AttachmentViewSet.as_view({"post": "presigned_batch"}, parser_classes=[BoundedBatchParser]),
         name="presigned-batch",
     ),
+    path("attachments/usage", AttachmentViewSet.as_view({"get": "usage"}), name="usage"),
     path("attachments/confirm", AttachmentViewSet.as_view({"post": "confirm"}), name="confirm"),
     path("attachments", AttachmentViewSet.as_view({"get": "list"}), name="list"),
     path(

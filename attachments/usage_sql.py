@@ -109,6 +109,71 @@ SETTLE = (
     "SET CONSTRAINTS attachments_add_usage DEFERRED"
 )
 
+_OF_USER = "SELECT files, used_bytes FROM attachments_usage WHERE user_id = {user}"
+_OWN_CHANGES = (
+    "SELECT files, used_bytes FROM attachments_usage_changes "
+    "WHERE xact = pg_current_xact_id_if_assigned() AND user_id = {user}"
+)
+
+
+def _measure_use(kept: str, *, user: str, now: str) -> str:
+    """The query for what a user has and has begun; ``kept`` gives what is confirmed."""
+    allowed = "coalesce(size_bytes, max_size_bytes)"
+    return f"""
+SELECT kept.files + begun.verifying, kept.used_bytes + begun.verifying_bytes,
+    begun.pending, begun.pending_bytes
+FROM (
+    SELECT CAST(coalesce(sum(files), 0) AS bigint) AS files,
+        CAST(coalesce(sum(used_bytes), 0) AS bigint) AS used_bytes
+    FROM ({kept}) AS rows_of_usage
+) AS kept, (
+    SELECT count(CASE WHEN status = 'verifying' THEN 1 END) AS verifying,
+        CAST(coalesce(sum(CASE WHEN status = 'verifying' THEN {allowed} END), 0) AS bigint)
+            AS verifying_bytes,
+        count(CASE WHEN status = 'pending' THEN 1 END) AS pending,
+        CAST(coalesce(sum(CASE WHEN status = 'pending' THEN {allowed} END), 0) AS bigint)
+            AS pending_bytes
+    FROM attachments
+    WHERE user_id = {user} AND status = 'verifying'
+        OR user_id = {user} AND status = 'pending' AND expires_at > {now}
+) AS begun""".format(user=user, now=now)
+
+
+MEASURE_USE = {
+    "postgresql": _measure_use(
+        f"{_OF_USER} UNION ALL {_OWN_CHANGES}", user="%(user)s", now="%(now)s"
+    ),
+    "sqlite": _measure_use(_OF_USER, user="%(user)s", now="%(now)s"),
+}
+"""What a user has, the transaction's own changes included, and has begun, in one snapshot."""
+
+_LOCK_USE = "pg_advisory_xact_lock(1635017060, hashtext({user}))"  # "attd" in ASCII
+LOCK_USE = {
+    "postgresql": f"SELECT {_LOCK_USE.format(user='%s')}",
+    # It matches no row: beginning to write is what keeps other writers out.
+    "sqlite": "UPDATE attachments_usage SET files = files WHERE user_id <> user_id AND %s <> ''",
+}
+"""Keeps others who lock the same user's use waiting until the transaction ends."""
+
+FIT_NAME = "attachments_fit"
+FIT_ARGUMENTS = (
+    "of_user attachments.user_id%TYPE, at_moment timestamptz, needed_bytes bigint, "
+    "uploads bigint, quota_bytes bigint, max_unconfirmed bigint"
+)
+FIT_BODY = f"""
+DECLARE
+    has_files bigint; has_bytes bigint; has_begun bigint; has_begun_bytes bigint;
+BEGIN
+    PERFORM {_LOCK_USE.format(user="of_user::text")};
+    -- Another snapshot than that of the statement, which began before the lock was there.
+    {_measure_use(f"{_OF_USER} UNION ALL {_OWN_CHANGES}", user="of_user", now="at_moment")}
+    INTO has_files, has_bytes, has_begun, has_begun_bytes;
+    RETURN (quota_bytes IS NULL OR has_bytes + has_begun_bytes + needed_bytes <= quota_bytes)
+        AND (max_unconfirmed IS NULL OR has_begun + uploads <= max_unconfirmed);
+END"""
+"""On PostgreSQL, a function that locks, measures and judges: an INSERT asks it on its way."""
+FIT = f"{FIT_NAME}(%s, %s, %s, %s, %s, %s)"
+
 RECOUNT = _add(
     _sum(
         f"{_count('SELECT user_id, status, size_bytes, 1 AS sign FROM attachments')} "

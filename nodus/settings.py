@@ -129,6 +129,8 @@ def _read_value(name: str, default: Any) -> Any:
     if isinstance(default, bool):
         return env.bool(name)
     value = env.str(name)
+    if default is None and not value:
+        return None
     is_number = isinstance(default, int) or default is None
     return int(value) if is_number and value.isdecimal() else value
 

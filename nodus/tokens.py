@@ -21,6 +21,8 @@ from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from attachments.api.json_view import JSONViewMixin
 from attachments.api.openapi import describe_errors
+from attachments.api.throttles import limit_failed_logins
+from attachments.errors import RateLimitUnavailable
 from nodus.authentication import TokenNotValid, get_token_user
 
 _TEXT_CODES = ["blank", "null_characters_not_allowed", "surrogate_characters_not_allowed"]
@@ -61,12 +63,16 @@ class TokenView(JSONViewMixin, TokenObtainPairView):
         responses={
             200: TokenObtainPairSerializer,
             **describe_errors(
-                also={400: _TEXT_CODES, 401: ["no_active_account"]}, has_body=True, is_open=True
+                RateLimitUnavailable,
+                also={400: _TEXT_CODES, 401: ["no_active_account"]},
+                has_body=True,
+                is_open=True,
             ),
         },
     )
     def post(self, request: Request, *args: object, **kwargs: object) -> Response:
-        return super().post(request, *args, **kwargs)
+        with limit_failed_logins(request):
+            return super().post(request, *args, **kwargs)
 
 
 class RefreshView(JSONViewMixin, TokenRefreshView):

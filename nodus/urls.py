@@ -5,6 +5,7 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from attachments.errors import NotFound
+from nodus import admin_login
 from nodus.health import HealthView
 from nodus.tokens import RefreshView, TokenView
 
@@ -17,6 +18,7 @@ def say_not_found(request: HttpRequest, path: str) -> JsonResponse:
 
 
 urlpatterns = [
+    path("admin/login/", admin_login.log_in),  # before Django's own at the same address
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),

@@ -34,6 +34,7 @@ def test_operations_stand_in_the_order_of_use_under_their_tags(schema):
         (["Tokens"], "refreshToken"),
         (["Attachments"], "presignAttachment"),
         (["Attachments"], "presignAttachments"),
+        (["Attachments"], "getUsage"),
         (["Attachments"], "confirmAttachment"),
         (["Attachments"], "listAttachments"),
         (["Attachments"], "downloadAttachment"),

@@ -4,6 +4,7 @@ from django.core.management import load_command_class
 
 from attachments.checks import (
     check_access_keys,
+    check_rates,
     check_settings,
     check_storage,
     check_tasks,
@@ -40,7 +41,11 @@ WRONG_VALUES = {
         ("MAX_SIZE_MB", True),
         ("UPLOAD_EXPIRES_SECONDS", -1),
         ("RETENTION_DAYS", "year"),
+        ("QUOTA_MB_PER_USER", 0),
+        ("QUOTA_MB_PER_USER", "100"),
+        ("MAX_UNCONFIRMED_PER_USER", -1),
     ],
+    "a whole number above zero, or 0 for none": [("TRUSTED_PROXIES", -1)],
     "at most 5120 (S3 takes no more in one piece)": [("MAX_SIZE_MB", 5121)],
     "at most 604800 (a signature holds for a week)": [
         ("UPLOAD_EXPIRES_SECONDS", 7 * 24 * 3600 + 1),
@@ -52,8 +57,13 @@ WRONG_VALUES = {
     ],
     "a list of strings": [("ALLOWED_CONTENT_TYPES", "image/png"), ("CORS_ALLOWED_ORIGINS", [1])],
     "True or False": [("PUBLIC_READ", "yes")],
-    "a string": [("CDN_URL", None), ("PRESIGN_RATE", 10)],
-    "a rate such as '10/minute'": [
+    "a string": [("CDN_URL", None)],
+    "a rate such as '10/minute', or None for no limit": [
+        ("PRESIGN_RATE", 10),
+        ("PRESIGN_RATE", 0),
+        ("PRESIGN_RATE", "10/minute; 100/day"),
+        ("CONFIRM_RATE", "never"),
+        ("TOKEN_RATE", "1"),
         ("PRESIGN_RATE", "often"),
         ("PRESIGN_RATE", "0/minute"),
         ("PRESIGN_RATE", "10/m"),
@@ -113,6 +123,12 @@ def test_a_value_of_the_wrong_kind(settings, wanted, key, value):
         ("PRESIGN_RATE", "10 PER month"),
         ("PRESIGN_RATE", "10per2years"),
         ("PRESIGN_RATE", ""),
+        ("PRESIGN_RATE", None),
+        ("CONFIRM_RATE", "5/second"),
+        ("TOKEN_RATE", ""),
+        ("TRUSTED_PROXIES", 0),
+        ("QUOTA_MB_PER_USER", 1),
+        ("MAX_UNCONFIRMED_PER_USER", 1),
         ("UPLOAD_EXPIRES_SECONDS", 7 * 24 * 3600),
         ("MAX_SIZE_MB", 1),
         ("MAX_SIZE_MB", 5120),
@@ -200,6 +216,26 @@ def test_a_type_that_nothing_can_recognise(settings):
     assert (warning.id, warning.level) == ("attachments.W005", WARNING)
     assert "'application/x-mine'" in warning.msg
     assert "application/octet-stream" in warning.hint
+
+
+def test_rates_that_each_process_counts_by_itself(settings):
+    rates = {"PRESIGN_RATE": None, "CONFIRM_RATE": None, "TOKEN_RATE": "30/minute"}
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, **rates}
+
+    (warning,) = check_rates(None)
+
+    assert (warning.id, warning.level) == ("attachments.W007", WARNING)
+    assert "CACHE_URL=redis://" in warning.hint
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "TOKEN_RATE": None}
+    assert check_rates(None) == []
+
+
+def test_rates_that_redis_counts(settings):
+    backend = "django.core.cache.backends.redis.RedisCache"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": "redis://redis:6379/0"}}
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "PRESIGN_RATE": "10/minute"}
+
+    assert check_rates(None) == []
 
 
 @pytest.mark.parametrize("value", ["nosuch.Scanner", "x", "attachments.policy.get_access_policy"])

@@ -264,14 +264,23 @@ def test_confirm_keeps_a_declared_checksum(user, upload, samples):
 def test_a_file_over_the_limit_is_rejected_although_the_store_took_it(
     user, upload, bucket, samples, settings
 ):
+    """The limit is the one that the form was given, whatever it is now."""
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_SIZE_MB": 1}
     ticket = upload(user, content=None)
     bucket.put_object(
         Key=f"pending/{ticket.attachment_id}", Body=samples["image/png"] + b"\0" * 2**20
     )
-    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_SIZE_MB": 1}
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_SIZE_MB": 2}
 
     with pytest.raises(SizeMismatch):
         confirm(ticket, user)
+
+
+def test_a_file_that_the_form_allowed_is_taken_whatever_the_limit_is_now(user, upload, settings):
+    ticket = upload(user)
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_SIZE_MB": 0.00001}
+
+    assert confirm(ticket, user).is_ready
 
 
 def test_the_client_cannot_change_what_was_confirmed(user, upload, bucket, samples, post_file):

@@ -18,6 +18,7 @@ PRODUCTION = {
     "DJANGO_SECRET_KEY": "Zk3v9qTtX0c2mWb8rLd5yHf7sGj1nPa4uEoKiVxQwRzCyBtN6e",
     "DJANGO_ALLOWED_HOSTS": "chat.example.com,www.example.com",
     "DATABASE_URL": "postgres://nodus:horse-battery@db/nodus",
+    "CACHE_URL": "redis://redis:6379/0",
     "S3_ACCESS_KEY": "nodus",
     "S3_SECRET_KEY": "staple-correct",
     **{
@@ -163,7 +164,13 @@ def test_development_needs_nothing(read):
     [
         ("MAX_SIZE_MB", "5", 5),
         ("RETENTION_DAYS", "30", 30),
+        ("RETENTION_DAYS", "", None),
         ("PRESIGN_RATE", "100/minute", "100/minute"),
+        ("PRESIGN_RATE", "", ""),
+        ("CONFIRM_RATE", "5/second", "5/second"),
+        ("QUOTA_MB_PER_USER", "500", 500),
+        ("TRUSTED_PROXIES", "1", 1),
+        ("RATE_LIMIT_FAIL_OPEN", "false", False),
         ("PUBLIC_READ", "false", False),
         ("CDN_URL", "https://cdn.example.com", "https://cdn.example.com"),
         ("ALLOWED_CONTENT_TYPES", "image/png, image/gif", ["image/png", "image/gif"]),

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from attachments import services
 from attachments.models import Attachment
+from attachments.policy import Limits
 
 NOTHING = "–"
 # The list shows images up to this size themselves: a page may have a hundred of them.
@@ -132,6 +133,29 @@ def show_size_and_type(attachment: Attachment) -> SafeString:
         show_size(attachment.size_bytes),
         attachment.content_type,
     )
+
+
+def show_use(use: services.Use, limits: Limits) -> str:
+    """What a user has and has begun, and may."""
+    files = ngettext("%(count)s file takes %(size)s.", "%(count)s files take %(size)s.", use.files)
+    facts = [files % {"count": use.files, "size": filesizeformat(use.used_bytes)}]
+    if count := use.unconfirmed:
+        begun = ngettext(
+            "%(count)s upload that was begun may take %(size)s more.",
+            "%(count)s uploads that were begun may take %(size)s more.",
+            count,
+        )
+        facts.append(begun % {"count": count, "size": filesizeformat(use.unconfirmed_bytes)})
+    if limits.quota_bytes is not None:
+        facts.append(_("The quota is %(size)s.") % {"size": filesizeformat(limits.quota_bytes)})
+    if (maximum := limits.max_unconfirmed) is not None:
+        most = ngettext(
+            "At most %(count)s upload may be under way.",
+            "At most %(count)s uploads may be under way.",
+            maximum,
+        )
+        facts.append(most % {"count": maximum})
+    return " ".join(facts)
 
 
 def show_exact_size(size_bytes: int | None) -> str:

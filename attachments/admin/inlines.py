@@ -12,6 +12,8 @@ from django.utils.safestring import SafeString
 
 from attachments.admin import display
 from attachments.models import Attachment
+from attachments.policy import get_limits
+from attachments.services import measure_use
 
 NEWEST = 20
 
@@ -48,6 +50,12 @@ class NewestFormSet(BaseInlineFormSet):
             )
             for row in rows.order_by("-created_at", "-pk")[:NEWEST]
         ]
+
+    def tell_use(self) -> str:
+        """How much the user has, if the page is one of a user; else nothing."""
+        if self.fk.name != "user":
+            return ""
+        return display.show_use(measure_use(self.instance), get_limits(self.instance))
 
     def get_list_url(self) -> str:
         """The address of the list of all these attachments; empty if the site has none."""

@@ -76,6 +76,8 @@ class AttachmentsExceptionHandler(ExceptionHandler):
 
     def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
         """Log an outage as one line: it is no defect of this code and needs no crash report."""
+        if isinstance(self.exc, errors.RateLimitUnavailable):
+            return  # it was logged when it began
         if isinstance(exc, DatabaseUnavailable | AttachmentAPIError):
             logger.warning("%s: %r", exc.get_codes(), self.exc.__cause__ or self.exc)
         else:

@@ -15,6 +15,7 @@ from attachments.api.serializers import (
     PresignSerializer,
     TicketSerializer,
     TicketsSerializer,
+    UsageSerializer,
 )
 from attachments.services import MAX_IDEMPOTENCY_KEY_LENGTH
 
@@ -45,6 +46,8 @@ _PRESIGN_ERRORS = (
     errors.InvalidChecksum,
     errors.InvalidIdempotencyKey,
     errors.IdempotencyKeyReused,
+    errors.QuotaExceeded,
+    errors.RateLimitUnavailable,
     *_METADATA_ERRORS,
 )
 _FILE = {"filename": "cat.png", "content_type": "image/png"}
@@ -94,6 +97,13 @@ presign_batch = extend_schema(
         ),
     },
 )
+usage = extend_schema(
+    operation_id="getUsage",
+    tags=_TAGS,
+    summary=_("See how much you have, and may have"),
+    description=_("Your files, the forms that you have not confirmed yet, and your limits."),
+    responses={200: UsageSerializer, **describe_errors()},
+)
 confirm = extend_schema(
     operation_id="confirmAttachment",
     tags=_TAGS,
@@ -119,6 +129,8 @@ confirm = extend_schema(
             errors.UploadInProgress,
             errors.AlreadyLinked,
             errors.UploadExpired,
+            errors.QuotaExceeded,
+            errors.RateLimitUnavailable,
             errors.ContentMismatch,
             errors.SizeMismatch,
             errors.ChecksumMismatch,

@@ -136,6 +136,26 @@ class TicketsSerializer(serializers.Serializer):
     tickets = TicketSerializer(many=True)
 
 
+class LimitsSerializer(serializers.Serializer):
+    quota_bytes = Int64Field(allow_null=True, help_text=_("Of all files together."))
+    max_unconfirmed = serializers.IntegerField(allow_null=True)
+    max_size_bytes = Int64Field(help_text=_("Of one file."))
+    content_types = serializers.ListField(child=serializers.CharField())
+    presign_rate = serializers.CharField(
+        allow_null=True, help_text=_("How often you may ask for forms, as `10/minute`.")
+    )
+
+
+class UsageSerializer(serializers.Serializer):
+    used_bytes = Int64Field(help_text=_("Of your confirmed files."))
+    files = serializers.IntegerField(help_text=_("How many there are."))
+    unconfirmed_bytes = Int64Field(
+        help_text=_("What your other forms allow, until their time is over.")
+    )
+    unconfirmed = serializers.IntegerField(help_text=_("How many such forms there are."))
+    limits = LimitsSerializer(help_text=_("Null where there is no limit."))
+
+
 class ErrorInfoSerializer(serializers.Serializer):
     code = serializers.CharField(read_only=True)
     detail = serializers.CharField(read_only=True)

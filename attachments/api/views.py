@@ -11,6 +11,7 @@ from rest_framework import viewsets
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 
 from attachments import errors, services
 from attachments.api import operations
@@ -23,16 +24,22 @@ from attachments.api.serializers import (
     BatchPresignSerializer,
     ConfirmSerializer,
     DispositionSerializer,
+    LimitsSerializer,
     PresignSerializer,
     TicketSerializer,
 )
+from attachments.api.throttles import UserThrottle
 from attachments.models import Attachment
+from attachments.policy import get_limits
 
 # One of each serves all requests, because without data of their own they keep no state. Making one
 # costs as much as a query.
 _PRESIGN, _BATCH, _CONFIRM = PresignSerializer(), BatchPresignSerializer(), ConfirmSerializer()
 _FILTER, _DISPOSITION = AttachmentFilterSerializer(), DispositionSerializer()
-_TICKET, _ATTACHMENT = TicketSerializer(), AttachmentSerializer()
+_TICKET, _ATTACHMENT, _LIMITS = TicketSerializer(), AttachmentSerializer(), LimitsSerializer()
+
+# Which rate counts the calls of an action.
+_RATES = {"presigned": "presign", "presigned_batch": "presign", "confirm": "confirm"}
 
 
 # No transaction stays open across a call to the store, which is the slow part of a request.
@@ -41,8 +48,8 @@ class AttachmentViewSet(JSONViewMixin, viewsets.GenericViewSet):
     """Files that clients put straight into the store.
 
     The class sets what the contract fixes, so that the host's REST framework settings cannot
-    change it. Authentication and throttling are the host's, and so is what its addresses capture
-    before ours, such as a tenant or a version.
+    change it. Authentication is the host's, throttling too beside our rates, and so is what its
+    addresses capture before ours, such as a tenant or a version.
     """
 
     queryset = Attachment.objects.none()
@@ -53,6 +60,10 @@ class AttachmentViewSet(JSONViewMixin, viewsets.GenericViewSet):
 
     def get_exception_handler(self) -> Callable[..., Response | None]:
         return exception_handler
+
+    def get_throttles(self) -> Sequence[BaseThrottle]:  # type: ignore[override]
+        ours = [UserThrottle(_RATES[self.action])] if self.action in _RATES else []
+        return [*super().get_throttles(), *ours]
 
     @operations.list_all
     def list(self, request: Request, **kwargs: Any) -> Response:
@@ -80,6 +91,19 @@ class AttachmentViewSet(JSONViewMixin, viewsets.GenericViewSet):
         )
         body = {"tickets": [_TICKET.to_representation(ticket) for ticket in tickets]}
         return _answer_presigned(body, tickets)
+
+    @operations.usage
+    def usage(self, request: Request, **kwargs: Any) -> Response:
+        use = services.measure_use(request.user)
+        return Response(
+            {
+                "used_bytes": use.used_bytes,
+                "files": use.files,
+                "unconfirmed_bytes": use.unconfirmed_bytes,
+                "unconfirmed": use.unconfirmed,
+                "limits": _LIMITS.to_representation(get_limits(request.user)),
+            }
+        )
 
     @operations.confirm
     def confirm(self, request: Request, **kwargs: Any) -> Response:

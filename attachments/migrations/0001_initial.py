@@ -210,6 +210,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "max_size_bytes",
+                    models.PositiveBigIntegerField(
+                        help_text="What the form allows, if no size was declared.",
+                        null=True,
+                        verbose_name="largest size in bytes",
+                    ),
+                ),
+                (
                     "checksum_sha256",
                     models.CharField(
                         blank=True,
@@ -442,6 +450,11 @@ class Migration(migrations.Migration):
                         condition=models.Q(("status__in", ["pending", "verifying"])),
                         fields=["expires_at"],
                         name="attachments_stale",
+                    ),
+                    models.Index(
+                        condition=models.Q(("status__in", ["pending", "verifying"])),
+                        fields=["user", "status", "expires_at"],
+                        name="attachments_begun",
                     ),
                     models.Index(
                         condition=models.Q(("status__in", ["rejected", "infected"])),

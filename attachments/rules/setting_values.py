@@ -10,8 +10,11 @@ _MAXIMA = {
     "MAX_SIZE_MB": (5 * 1024, "S3 takes no more in one piece"),
     "EXPIRES_SECONDS": (7 * 24 * 3600, "a signature holds for a week"),
     "THUMBNAIL_PX": (4096, "it is a thumbnail"),
+    "QUOTA_MB_PER_USER": (2**40, "that is an exbibyte"),
+    "TRUSTED_PROXIES": (100, "each adds an address"),
     "_DAYS": (100 * 365, "that is a hundred years"),
 }
+_MAY_BE_ZERO = {"THUMBNAIL_PX", "TRUSTED_PROXIES"}
 # As `limits` reads it: 10/minute, 100 per 5 minutes.
 _RATE = re.compile(
     r"\s*[1-9]\d*\s*(?:/|per)\s*(?:[1-9]\d*\s*)?(?:second|minute|hour|day|month|year)s?\s*", re.I
@@ -22,7 +25,9 @@ def explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
     """Say what the value must be, or give None if it is right."""
     if isinstance(default, bool):
         return None if isinstance(value, bool) else "True or False"
-    if isinstance(default, int) or key == "RETENTION_DAYS":
+    if key.endswith("_RATE"):
+        return _explain_wrong_rate(value)
+    if isinstance(default, int) or default is None:
         return None if value is default else _explain_wrong_number(key, value)
     if isinstance(default, tuple):
         return _explain_wrong_list(key, value)
@@ -30,7 +35,7 @@ def explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
 
 
 def _explain_wrong_number(key: str, value: Any) -> str | None:
-    least = 0 if key == "THUMBNAIL_PX" else 1
+    least = 0 if key in _MAY_BE_ZERO else 1
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         return "a whole number above zero" + (", or 0 for none" if not least else "")
     for end, (maximum, reason) in _MAXIMA.items():
@@ -55,6 +60,11 @@ def _explain_wrong_text(key: str, value: str) -> str | None:
         return None if value in ("reject", "publish") else "'reject' or 'publish'"
     if key.endswith("_URL") and value and not is_address(value):
         return "an address such as 'https://files.example.com'"
-    if key.endswith("_RATE") and value and not _RATE.fullmatch(value):
-        return "a rate such as '10/minute'"
     return None
+
+
+def _explain_wrong_rate(value: Any) -> str | None:
+    if not value and (value is None or isinstance(value, str)):
+        return None  # no limit
+    is_right = isinstance(value, str) and _RATE.fullmatch(value)
+    return None if is_right else "a rate such as '10/minute', or None for no limit"

@@ -53,6 +53,7 @@ from attachments.services.purge import (
     preview_purge,
     purge_attachments,
 )
+from attachments.services.quotas import Use, measure_use
 from attachments.services.reconcile import (
     RECONCILE_GRACE,
     ReconcileReport,
@@ -79,6 +80,7 @@ __all__ = [
     "ReconcileReport",
     "ScanReport",
     "Ticket",
+    "Use",
     "VisibleAttachments",
     "carry_out_deletions",
     "confirm_upload",
@@ -101,6 +103,7 @@ __all__ = [
     "inspect_waiting",
     "link_attachments",
     "measure_attachments",
+    "measure_use",
     "note_deletions",
     "note_question",
     "note_sign",

@@ -1,10 +1,13 @@
 """Confirm: take the upload, have it verified, publish it; or say what became of it."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Q
 
+from attachments import storage
 from attachments.errors import (
     AlreadyLinked,
     NotFound,
@@ -15,11 +18,12 @@ from attachments.errors import (
     make_rejection,
 )
 from attachments.models import Attachment
-from attachments.policy import User
+from attachments.policy import User, get_limits
 from attachments.services.attempts import Attempt
 from attachments.services.changes import Changes, keep_linkable_message, plan_changes
 from attachments.services.nudges import nudge, nudge_soon
 from attachments.services.pending import remove_soon
+from attachments.services.quotas import reserve_space
 from attachments.services.verify import TakesTooLong, verify_upload
 
 
@@ -35,8 +39,8 @@ def confirm_upload(
     The attachment is ready then, or a worker verifies it: its status says so. A message hangs the
     attachment there; metadata is merged over what presign was given. Raises ``NotFound``,
     ``InvalidMetadata``, ``AlreadyLinked``, ``NotUploaded``, ``UploadInProgress``,
-    ``UploadExpired``, a ``RejectedUpload`` (at each repetition the same), ``StorageUnavailable``
-    (then nothing is lost: the same confirm works later).
+    ``UploadExpired``, ``QuotaExceeded``, a ``RejectedUpload`` (at each repetition the same),
+    ``StorageUnavailable`` (then nothing is lost: the same confirm works later).
     """
     attachment = Attachment.find(attachment_id)
     if attachment is None or attachment.user_id != user.pk:
@@ -50,7 +54,7 @@ def confirm_upload(
             _nudge(attachment)
     else:
         try:
-            attempt = Attempt.take(attachment)
+            attempt = _take(attachment, user)
         except UploadInProgress:
             if _is_settled(attachment):  # since it was read: tell what became of it
                 return confirm_upload(
@@ -78,6 +82,24 @@ def verify_in_background(attachment: Attachment) -> None:
                 attempt.release()
     except (NotFound, RejectedUpload, UploadInProgress):
         return  # the row says why, or is gone; or another one works on it, or will
+
+
+def _take(attachment: Attachment, user: User) -> Attempt:
+    """What was promised in time fits; what comes late counts no more, and has to fit again.
+
+    Raises ``UploadInProgress``, and of a late one ``UploadExpired``, ``QuotaExceeded``.
+    """
+    limits = get_limits(user) if attachment.has_lapsed else None
+    if limits is None or limits.quota_bytes is None:
+        return Attempt.take(attachment)
+    try:
+        storage.inspect_object(attachment.key)
+    except storage.ObjectNotFound:
+        raise UploadExpired from None
+    with transaction.atomic():
+        of_bytes = replace(limits, max_unconfirmed=None)
+        reserve_space(user=user, limits=of_bytes, attachments=[attachment])
+        return Attempt.take(attachment)
 
 
 def _verify(attempt: Attempt, changes: Changes, user: User) -> None:

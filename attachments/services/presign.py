@@ -25,12 +25,13 @@ from attachments.errors import (
     NotFound,
 )
 from attachments.models import Attachment, IdempotencyKey
-from attachments.policy import User
+from attachments.policy import Limits, User, get_limits
 from attachments.rules.checksums import clean_checksum
 from attachments.rules.content_types import choose_content_type
 from attachments.rules.filenames import clean_filename
 from attachments.rules.metadata import clean_metadata
 from attachments.services.linking import check_linkable, reserve_room
+from attachments.services.quotas import insert_what_fits
 
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)  # the contract
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
@@ -57,8 +58,9 @@ def presign_upload(*, user: User, idempotency_key: str | None = None, **request:
 
     ``request`` has ``filename`` and ``content_type``, and may have ``size_bytes``,
     ``checksum_sha256``, ``message_id`` and ``metadata``. Raises the ``InvalidInput`` errors,
-    ``NotFound`` for the message, ``TooManyAttachments``, ``IdempotencyKeyReused``;
-    ``StorageUnavailable`` only until this process has seen the bucket.
+    ``NotFound`` for the message, ``TooManyAttachments``, ``IdempotencyKeyReused``,
+    ``QuotaExceeded``, ``TooManyUnconfirmed``; ``StorageUnavailable`` only until this process has
+    seen the bucket.
     """
     (ticket,) = _presign({"": request}, user=user, idempotency_key=idempotency_key)
     return ticket
@@ -79,11 +81,12 @@ def _presign(
     requests: Mapping[str, Mapping[str, Any]], *, user: User, idempotency_key: str | None
 ) -> list[Ticket]:
     """``requests`` by what their fields begin with in errors."""
+    limits = get_limits(user)
     attachments = []
     checked: set[Any] = {None}
     for prefix, request in requests.items():
         try:
-            attachments.append(attachment := _make_attachment(user, **request))
+            attachments.append(attachment := _make_attachment(user, limits, **request))
             if attachment.message_id not in checked:
                 check_linkable(message_id=attachment.message_id, user=user)
                 checked.add(attachment.message_id)
@@ -93,9 +96,9 @@ def _presign(
     storage.ensure_bucket(has_files=_has_files)
     try:
         if idempotency_key is None:
-            stored = _insert(attachments)
+            stored = _insert(attachments, user=user, limits=limits)
         else:
-            stored = _insert_once(attachments, user=user, key=idempotency_key)
+            stored = _insert_once(attachments, user=user, limits=limits, key=idempotency_key)
     except IntegrityError as error:  # the message went since it was looked at
         raise NotFound(attr="message_id") from error
     return [
@@ -110,6 +113,7 @@ def _has_files() -> bool:
 
 def _make_attachment(
     user: User,
+    limits: Limits,
     *,
     filename: str,
     content_type: str,
@@ -121,8 +125,9 @@ def _make_attachment(
     attachment = Attachment(
         user_id=user.pk,
         filename=clean_filename(filename),
-        content_type=_clean_content_type(content_type),
-        size_bytes=_clean_size(size_bytes),
+        content_type=_clean_content_type(content_type, limits),
+        size_bytes=_clean_size(size_bytes, limits),
+        max_size_bytes=limits.max_size_bytes if size_bytes is None else None,
         checksum_sha256="" if checksum_sha256 is None else clean_checksum(checksum_sha256),
         message_id=message_id,
         metadata=clean_metadata({} if metadata is None else metadata),
@@ -132,24 +137,21 @@ def _make_attachment(
     return attachment
 
 
-def _clean_content_type(content_type: str) -> str:
-    chosen = choose_content_type(content_type, conf.allowed_content_types)
+def _clean_content_type(content_type: str, limits: Limits) -> str:
+    chosen = choose_content_type(content_type, limits.content_types)
     if chosen is None:
-        raise ContentTypeNotAllowed(
-            attr="content_type",
-            allowed=", ".join(conf.allowed_content_types),
-        )
+        raise ContentTypeNotAllowed(attr="content_type", allowed=", ".join(limits.content_types))
     return chosen
 
 
-def _clean_size(size_bytes: int | None) -> int | None:
+def _clean_size(size_bytes: int | None, limits: Limits) -> int | None:
     if size_bytes is None:
         return None
     if size_bytes < 1:
         raise InvalidSize(attr="size_bytes")
-    if size_bytes > conf.max_size_bytes:
+    if size_bytes > limits.max_size_bytes:
         raise FileTooLarge(
-            attr="size_bytes", size_bytes=size_bytes, max_size_bytes=conf.max_size_bytes
+            attr="size_bytes", size_bytes=size_bytes, max_size_bytes=limits.max_size_bytes
         )
     return size_bytes
 
@@ -173,18 +175,28 @@ def _sign_ticket(attachment: Attachment, *, is_replayed: bool) -> Ticket:
     )
 
 
-def _insert(attachments: list[Attachment]) -> list[Attachment]:
-    """All the rows in one statement. Raises ``NotFound`` and ``TooManyAttachments``."""
+def _insert(
+    attachments: list[Attachment],
+    *,
+    user: User,
+    limits: Limits,
+    renewed: Sequence[Attachment] = (),
+) -> list[Attachment]:
+    """All the rows in one statement; ``renewed`` are there, and are to count again.
+
+    Raises ``NotFound``, ``TooManyAttachments``, ``QuotaExceeded``, ``TooManyUnconfirmed``.
+    """
     messages = Counter(item.message_id for item in attachments if item.message_id is not None)
-    # Without messages, a transaction would be two statements more.
     with transaction.atomic() if messages else nullcontext():
         for message_id, count in sorted(messages.items()):
             reserve_room(message_id=message_id, count=count)
-        Attachment.insert(attachments)
+        insert_what_fits(user=user, limits=limits, attachments=attachments, renewed=renewed)
     return attachments
 
 
-def _insert_once(attachments: list[Attachment], *, user: User, key: str) -> list[Attachment]:
+def _insert_once(
+    attachments: list[Attachment], *, user: User, limits: Limits, key: str
+) -> list[Attachment]:
     """Insert the rows, or give those that the same request made before.
 
     The unique constraint decides between two requests that arrive at the same moment. A row that
@@ -209,8 +221,11 @@ def _insert_once(attachments: list[Attachment], *, user: User, key: str) -> list
             raise IdempotencyKeyReused
         ids = record.attachment_ids
         stored = [living.get(pk, new) for pk, new in zip(ids, attachments, strict=True)]
-        if missing := [item for item in stored if str(item.pk) not in living]:
-            _insert(missing)
+        missing = [item for item in stored if str(item.pk) not in living]
+        lapsed = [row for row in living.values() if row.has_lapsed]
+        if missing or lapsed:
+            _insert(missing, user=user, limits=limits, renewed=lapsed)
+        if missing:
             record.attachment_ids = [str(item.pk) for item in stored]
             record.save()
         _prolong(living.values(), expires_at=attachments[0].expires_at)

@@ -43,6 +43,9 @@ ATTACHMENTS = {
     "MESSAGE_MODEL": "chat.Post",
     "ACCESS_POLICY": "chat.policy.ReadersPolicy",
     "MAX_SIZE_MB": 1,
+    # The proxy before the guestbook limits rates.
+    "PRESIGN_RATE": None,
+    "TOKEN_RATE": None,
     "SIGNER_ACCESS_KEY": os.environ.get("S3_SIGNER_ACCESS_KEY", ""),
     "SIGNER_SECRET_KEY": os.environ.get("S3_SIGNER_SECRET_KEY", ""),
     "READER_ACCESS_KEY": os.environ.get("S3_READER_ACCESS_KEY", ""),

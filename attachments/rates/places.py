@@ -1,0 +1,35 @@
+"""Where rates are counted: in the Redis of Django's default cache, if it is one."""
+
+import re
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+# Of Django's cache alone; redis-py does not know them.
+_NOT_OF_REDIS = {"serializer", "pool_class", "parser_class"}
+
+
+def find_redis() -> tuple[str, tuple[tuple[str, Any], ...]] | None:
+    """Its address and the options of its connections; None if each process counts by itself."""
+    default = settings.CACHES["default"]
+    if not _is_redis(default["BACKEND"]):
+        return None
+    location = default["LOCATION"]
+    # As Django has it: the first server is the one to write to.
+    url = re.split("[;,]", location)[0] if isinstance(location, str) else location[0]
+    options = default.get("OPTIONS") or {}
+    # Capitals are django-redis's own.
+    ours = {name for name in options if name.islower()} - _NOT_OF_REDIS
+    return url, tuple((name, options[name]) for name in sorted(ours))
+
+
+@cache
+def _is_redis(backend: str) -> bool:
+    """Django's, that of django-redis, or a subclass."""
+    try:
+        kind = import_string(backend)
+    except ImportError:
+        return False  # Django says so
+    return any(base.__name__ == "RedisCache" for base in kind.__mro__)

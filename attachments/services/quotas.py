@@ -1,0 +1,116 @@
+"""How much a user has and has begun, and whether more fits into their quota."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from attachments import usage_sql
+from attachments.errors import QuotaExceeded, TooManyUnconfirmed
+from attachments.models import Attachment
+from attachments.policy import Limits, User
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """What one user has, and what they have begun."""
+
+    files: int
+    """Confirmed: ready, or still verified or scanned."""
+    used_bytes: int
+    """Of these; of what is still verified, as much as its form allowed."""
+    unconfirmed: int
+    """Uploads whose forms still work, and which were not confirmed."""
+    unconfirmed_bytes: int
+    """As much as their forms allow."""
+
+    @property
+    def taken_bytes(self) -> int:
+        return self.used_bytes + self.unconfirmed_bytes
+
+
+def measure_use(user: User) -> Use:
+    """In one query, of a few rows however many files there are."""
+    pk, now = _name_user_and_moment(user)
+    with connection.cursor() as cursor:
+        cursor.execute(usage_sql.MEASURE_USE[connection.vendor], {"user": pk, "now": now})
+        files, used_bytes, unconfirmed, unconfirmed_bytes = cursor.fetchone()
+    return Use(
+        files=files,
+        used_bytes=used_bytes,
+        unconfirmed=unconfirmed,
+        unconfirmed_bytes=unconfirmed_bytes,
+    )
+
+
+def insert_what_fits(
+    *,
+    user: User,
+    limits: Limits,
+    attachments: Sequence[Attachment],
+    renewed: Sequence[Attachment] = (),
+) -> None:
+    """Insert new rows, all or none; ``renewed`` are there, and are to count again.
+
+    Raises ``QuotaExceeded``, ``TooManyUnconfirmed``.
+    """
+    if limits.are_on_use and not renewed and _insert_at_once(user, limits, attachments):
+        return
+    # Without anything to lock, a transaction would be two statements more.
+    with transaction.atomic() if limits.are_on_use else nullcontext():
+        reserve_space(user=user, limits=limits, attachments=[*attachments, *renewed])
+        if attachments:
+            Attachment.insert(attachments)
+
+
+def _insert_at_once(user: User, limits: Limits, attachments: Sequence[Attachment]) -> bool:
+    """One row, in one statement instead of five. If it does not fit, the others find out why."""
+    if connection.vendor != "postgresql" or len(attachments) != 1:
+        return False
+    (row,) = attachments
+    pk, now = _name_user_and_moment(user)
+    asked = [pk, now, row.size_range[1], 1, limits.quota_bytes, limits.max_unconfirmed]
+    return Attachment.insert_if(usage_sql.FIT, asked, row)
+
+
+def reserve_space(*, user: User, limits: Limits, attachments: Sequence[Attachment]) -> None:
+    """See that uploads fit that do not count yet.
+
+    In the transaction that makes them count: until it ends, others of the same user wait, so that
+    several at once never pass the limits. Raises ``QuotaExceeded``, ``TooManyUnconfirmed``.
+    """
+    if not (limits.are_on_use and attachments):
+        return
+    _lock_use(user)
+    use = measure_use(user)
+    needed_bytes = sum(attachment.size_range[1] for attachment in attachments)
+    quota_bytes, max_unconfirmed = limits.quota_bytes, limits.max_unconfirmed
+    if quota_bytes is not None and use.taken_bytes + needed_bytes > quota_bytes:
+        raise QuotaExceeded(
+            used=use.taken_bytes,
+            quota=quota_bytes,
+            free=max(quota_bytes - use.taken_bytes, 0),
+            needed=needed_bytes,
+        )
+    if max_unconfirmed is not None and use.unconfirmed + len(attachments) > max_unconfirmed:
+        raise TooManyUnconfirmed(
+            used=use.unconfirmed,
+            quota=max_unconfirmed,
+            free=max(max_unconfirmed - use.unconfirmed, 0),
+            needed=len(attachments),
+        )
+
+
+def _name_user_and_moment(user: User) -> tuple[Any, Any]:
+    """As the database takes them."""
+    pk = Attachment._meta.get_field("user").get_db_prep_value(user.pk, connection)
+    return pk, connection.ops.adapt_datetimefield_value(timezone.now())
+
+
+def _lock_use(user: User) -> None:
+    """Not the row of usage: transactions lock those last (``usage_sql``), and some have none."""
+    with connection.cursor() as cursor:
+        cursor.execute(usage_sql.LOCK_USE[connection.vendor], [str(user.pk)])
