@@ -20,7 +20,7 @@ from rest_framework_simplejwt.serializers import (
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from attachments.api.json_view import JSONViewMixin
-from attachments.api.openapi import describe_errors
+from attachments.api.openapi import THROTTLED, describe_errors
 from attachments.api.throttles import limit_failed_logins
 from attachments.errors import RateLimitUnavailable
 from nodus.authentication import TokenNotValid, get_token_user
@@ -64,7 +64,7 @@ class TokenView(JSONViewMixin, TokenObtainPairView):
             200: TokenObtainPairSerializer,
             **describe_errors(
                 RateLimitUnavailable,
-                also={400: _TEXT_CODES, 401: ["no_active_account"]},
+                also={400: _TEXT_CODES, 401: ["no_active_account"], **THROTTLED},
                 has_body=True,
                 is_open=True,
             ),

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from tests.documents import read_table
 
 # Not of one call: the description of ApiError.code names them.
-GENERAL = {"authentication_failed", "error", "method_not_allowed", "throttled"}
+GENERAL = {"authentication_failed", "error", "method_not_allowed"}
 
 
 class CheckedClient(APIClient):

@@ -59,6 +59,7 @@ POST:api/v1/attachments/confirm                                   scanning      
 POST:api/v1/attachments/confirm                                   ready              401        404    404          404     200+       404    404        404        404
 POST:api/v1/attachments/confirm                                   rejected|infected  401        404    404          404     422        404    404        404        404
 GET:api/v1/attachments                                            -                  401        200    200+ready    200     200+       200+   200+       200+       200+
+GET:api/v1/attachments/usage                                      -                  401        200    200          200     200        200    200        200        200
 GET:api/v1/attachments/<attachment_id>/download                   unready            401        404    404          404     409        409    409        409        409
 GET:api/v1/attachments/<attachment_id>/download                   ready              401        404    302+         404     302+       302+   302+       302+       302+
 GET:api/v1/attachments/<attachment_id>                            unready            401        404    404          404     200+       200+   200+       200+       200+

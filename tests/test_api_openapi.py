@@ -56,11 +56,12 @@ def test_each_call_describes_these_statuses_and_no_other(schema):
     }
 
     assert statuses == {
-        "obtainToken": "200 400 401 413 415 503",
+        "obtainToken": "200 400 401 413 415 429 503",
         "refreshToken": "200 400 401 413 415 503",
-        "presignAttachment": "201 400 401 403 404 413 415 422 503",
-        "presignAttachments": "201 400 401 403 404 413 415 422 503",
-        "confirmAttachment": "200 202 400 401 403 404 409 410 413 415 422 503",
+        "presignAttachment": "201 400 401 403 404 413 415 422 429 503",
+        "presignAttachments": "201 400 401 403 404 413 415 422 429 503",
+        "getUsage": "200 401 503",
+        "confirmAttachment": "200 202 400 401 403 404 409 410 413 415 422 429 503",
         "listAttachments": "200 400 401 404 503",
         "downloadAttachment": "302 400 401 404 409 503",
         "getAttachment": "200 401 404 503",

@@ -19,7 +19,7 @@ class ApiErrorSerializer(serializers.Serializer):
     code = serializers.CharField(
         help_text=_(
             "Stable, for programs. Beside those of each call: `authentication_failed`, "
-            "`method_not_allowed`, `throttled`, `error`."
+            "`method_not_allowed`, `error`."
         )
     )
     detail = serializers.CharField(help_text=_("For people, in the language they accept."))
@@ -81,6 +81,7 @@ def describe_errors(
     return {status: _describe(status, names) for status, names in sorted(codes.items())}
 
 
+THROTTLED = {429: ["throttled"]}
 _SIGNED_IN = {401: ["not_authenticated", "token_not_valid"]}
 _BODY = {
     400: ["parse_error", "required", "null", "invalid"],

@@ -5,7 +5,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 from attachments import errors
-from attachments.api.openapi import describe_errors
+from attachments.api.openapi import THROTTLED, describe_errors
 from attachments.api.serializers import (
     AttachmentFilterSerializer,
     AttachmentSerializer,
@@ -71,7 +71,9 @@ presign = extend_schema(
     ],
     responses={
         201: OpenApiResponse(TicketSerializer, _("`Idempotent-Replayed: true` if repeated.")),
-        **describe_errors(*_PRESIGN_ERRORS, also={400: ["max_string_length"]}, has_body=True),
+        **describe_errors(
+            *_PRESIGN_ERRORS, also={400: ["max_string_length"], **THROTTLED}, has_body=True
+        ),
     },
 )
 presign_batch = extend_schema(
@@ -92,7 +94,10 @@ presign_batch = extend_schema(
         201: OpenApiResponse(TicketsSerializer, _("`Idempotent-Replayed: true` if repeated.")),
         **describe_errors(
             *_PRESIGN_ERRORS,
-            also={400: ["max_string_length", "not_a_list", "min_length", "max_length"]},
+            also={
+                400: ["max_string_length", "not_a_list", "min_length", "max_length"],
+                **THROTTLED,
+            },
             has_body=True,
         ),
     },
@@ -139,6 +144,7 @@ confirm = extend_schema(
             errors.Unscannable,
             errors.ObjectMissing,
             *_METADATA_ERRORS,
+            also=THROTTLED,
             has_body=True,
         ),
     },
