@@ -4,7 +4,7 @@ INSTALLED := .venv/installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test coverage test-django6 lint format bench bench-large requirements messages clean
+.PHONY: help run demo test coverage test-django6 machine lint format bench bench-large requirements messages clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ test-django6: $(INSTALLED) ## Run the tests that depend on Django with its newes
 		$(BIN)/uv pip install --quiet --python .venv/django6/bin/python --override tests/django6.txt -r tests/requirements.txt && \
 		.venv/django6/bin/python -c 'import django; print("Django", django.__version__)' && \
 		.venv/django6/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS6) $(ARGS)
+
+MINUTES := 10
+machine: $(INSTALLED) ## Drive the whole system at random, with faults between (MINUTES=10)
+	@MACHINE_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/test_machine.py --verbose
 
 lint: $(INSTALLED) ## Run the linters and the type checker
 	$(BIN)/ruff check .

@@ -354,6 +354,15 @@ def real_clamd(clamd_server: clamd.RealClamd, use_scanner: Callable[..., None]) 
     return clamd_server
 
 
+@pytest.fixture
+def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """What the state machine of tests/machine drives; ``begin`` empties it."""
+    from tests.machine.opening import open_world
+
+    with open_world(request, monkeypatch) as world:
+        yield world
+
+
 @pytest.fixture(scope="session")
 def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from selenium import webdriver

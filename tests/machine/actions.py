@@ -1,0 +1,166 @@
+"""How the machine acts: each action meets its trouble, and without any nothing may fail."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+from django.core.management import CommandError, call_command
+from django.db import Error, connection
+from hypothesis.stateful import RuleBasedStateMachine
+
+from attachments import services
+from attachments.errors import OUTAGES
+from attachments.models import Attachment
+from tests.machine.troubles import Killed, Trouble
+from tests.machine.world import BASE, NAMES, World
+from tests.stores import get_checksum
+
+TIMES = {
+    "lease": timedelta(minutes=6),
+    "hours": timedelta(hours=2),
+    "days": timedelta(days=2),
+    "weeks": timedelta(days=8),
+}
+FAILURES = (*OUTAGES, Error, CommandError, SystemExit)
+UNAVAILABLE = 503
+
+
+class Actions(RuleBasedStateMachine):
+    world: World
+    _current = 0
+
+    def _choose(self, number: int) -> Any:
+        self._current = number
+        return self.world.find(number)
+
+    def _declare(self, file: str, declares: str) -> dict[str, Any]:
+        content = self.world.files[file]
+        body: dict[str, Any] = {
+            "filename": f"{file}.bin",
+            "content_type": "application/pdf" if file == "pdf" else "image/png",
+        }
+        if "size" in declares:
+            body["size_bytes"] = len(content)
+        if "checksum" in declares:
+            body["checksum_sha256"] = get_checksum(content)
+        return body
+
+    def _presign(
+        self,
+        user: int,
+        declares: str,
+        file: str,
+        key: str,
+        has_message: bool,
+        trouble: Trouble | None,
+    ) -> list[Any]:
+        body = self._declare(file, declares)
+        message = self._find_message(0) if has_message else None
+        body |= {} if message is None else {"message_id": message}
+        headers = {"HTTP_IDEMPOTENCY_KEY": f"{key}-{file}-{declares}"} if key else {}
+        response = self._ask(trouble, user, f"{BASE}/presigned", body, **headers)
+        return self.world.present(user, body, response)
+
+    def _find_message(self, number: int) -> int | None:
+        model = Attachment._meta.get_field("message").related_model
+        found = list(model.objects.order_by("-pk").values_list("pk", flat=True)[: number + 1])
+        return found[-1] if found else None
+
+    def _ask(self, trouble: Trouble | None, user: int, path: str, body: Any, **headers: str) -> Any:
+        return self._act(trouble, lambda: self.world.call(user, "post", path, body, **headers))
+
+    def _act(self, trouble: Trouble | None, action: Callable[[], Any]) -> Any:
+        """Do it, and meet the trouble; without any, nothing may fail."""
+        is_quiet, answer = trouble is None and self._is_quiet(), None
+        try:
+            with self.world.troubles.meet(trouble):
+                answer = action()
+        except Killed:
+            self.world.forget_memory()
+        except FAILURES:
+            if is_quiet:
+                raise
+        finally:
+            connection.close()
+        self._check_answer(answer, is_quiet=is_quiet)
+        return answer
+
+    def _is_quiet(self) -> bool:
+        world = self.world
+        return not world.outage and world.scanners.mode in ("off", "on")
+
+    def _check_answer(self, answer: Any, *, is_quiet: bool) -> None:
+        status = getattr(answer, "status_code", 200)
+        assert status < 500 or (status == UNAVAILABLE and not is_quiet), (status, answer.content)
+
+    def _work(self, how: str) -> None:
+        if how == "rows":
+            services.process_waiting()
+        elif how == "tasks":
+            call_command("db_worker", batch=True, interval=0, verbosity=0)
+        else:
+            services.run_due_jobs()
+        services.remove_now()
+
+    def _delete(self, upload: Any, how: str) -> Any:
+        rows = Attachment.objects.filter(pk=upload.pk)
+        if how == "api":
+            return self.world.call(upload.user, "delete", f"{BASE}/{upload.pk}")
+        if how == "staff":
+            services.delete_attachments(rows)
+        elif how == "rows":
+            rows.delete()
+        else:
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM attachments WHERE id = %s", [upload.pk])
+        return None
+
+    def _bring_back(self, user: int) -> None:
+        """Whoever was deleted comes back as somebody new."""
+        world = self.world
+        person = world.people[user]
+        if not type(person).objects.filter(pk=person.pk).exists():
+            name = f"{NAMES[user]}-{world.steps}"
+            world.people[user] = type(person).objects.create_user(name)
+            from nodus.messaging.models import Conversation
+
+            Conversation.objects.get(pk=world.conversation).participants.set(world.people)
+
+    def _scan(self) -> None:
+        services.scan_published(services.find_unscanned())
+
+    def _do_meanwhile(self, what: str) -> None:
+        """Others do this, while a call of the store or a scan takes its time."""
+        try:
+            for part in what.split(" and "):
+                with suppress(*FAILURES):
+                    self._do_part(part)
+        finally:
+            connection.close()
+
+    def _do_part(self, part: str) -> None:
+        upload = self.world.find(self._current)
+        if part == "outlast":
+            self.world.wait(TIMES["lease"])
+        elif part == "work":
+            services.process_waiting()
+        elif part == "purge":
+            services.purge_attachments()
+        elif part == "carry out":
+            services.carry_out_deletions()
+        elif part == "scan":
+            self._scan()
+        elif upload is None:
+            pass
+        elif part == "post":
+            self.world.post(upload, "page")
+        elif part == "confirm":
+            self._check_answer(self.world.confirm(upload), is_quiet=False)
+        elif part == "delete":
+            self._delete(upload, "api")
+
+
+def run_command(*words: Any) -> None:
+    call_command(*map(str, words), stdout=StringIO(), stderr=StringIO())

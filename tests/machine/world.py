@@ -1,0 +1,254 @@
+"""The system that the machine drives, and what the machine keeps in mind of it."""
+
+import json
+import logging
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import connection, models, transaction
+from rest_framework_simplejwt.tokens import AccessToken
+
+from attachments import storage
+from attachments.services import nudges, pending
+from nodus.dev.samples import make_pdf
+from tests import clamd
+from tests.databases import empty_tables
+from tests.described import CheckedClient
+from tests.machine.troubles import Troubles
+
+BASE = "/api/v1/attachments"
+NAMES = ("alice", "bob")
+# A little over what a confirm copies itself, as the machine has it.
+LARGE_BYTES = 100 * 1024
+LATEST = timedelta(minutes=30)
+"""A call that was sent has arrived by then."""
+
+
+def make_files(png: bytes) -> dict[str, bytes]:
+    """What clients post: three that are what they say, one with a virus, two that are not."""
+    return {
+        "picture": png,
+        "other": png + b"other",
+        "large": png + b"\0" * LARGE_BYTES,
+        "virus": png + clamd.EICAR,
+        "page": b"<html><script>alert(1)</script>" + b" " * len(png),
+        "pdf": make_pdf("Nodus"),
+    }
+
+
+PICTURES = ("picture", "other", "large", "virus")
+
+
+@dataclass
+class Upload:
+    """What a client knows of one upload."""
+
+    pk: str
+    user: int
+    form: dict[str, Any]
+    declared: dict[str, Any]
+    posted: list[bytes] = field(default_factory=list)
+    links: set[str] = field(default_factory=set)
+    is_unscanned: bool = False
+    """It was there while no scanner was asked."""
+
+
+class Listener(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+class World:
+    def __init__(
+        self, *, bucket: Any, png: bytes, troubles: Troubles, directory: Path, scanners: Any
+    ) -> None:
+        self.bucket, self.files, self.troubles = bucket, make_files(png), troubles
+        self.archive, self.scanners = directory / "archive", scanners
+        self.visited: Counter[str] = Counter()
+        self.steps = 0
+        self.listener = Listener()
+        self.session = requests.Session()
+
+    def begin(self) -> None:
+        """An empty system, with two people who talk."""
+        from nodus.messaging.models import Conversation
+
+        self.troubles.forget()
+        self.outage = 0
+        self.lose_everything()
+        shutil.rmtree(self.archive, ignore_errors=True)
+        self.scanners.use("off")
+        self.people = [
+            get_user_model().objects.create_user(name, password=f"{name}-demo") for name in NAMES
+        ]
+        conversation = Conversation.objects.create()
+        conversation.participants.set(self.people)
+        self.conversation = conversation.pk
+        self.uploads: list[Upload] = []
+        self.judged: dict[str, str] = {}
+        """The SHA-256 of what was found at each key when its row was first seen ready."""
+        self.linked: dict[str, int] = {}
+        self.born: dict[Any, timedelta] = {}
+        """How late it was when the machine first saw an object, by key and ETag."""
+        self.elapsed = timedelta()
+        self.contents: dict[tuple[str, str], bytes] = {}
+        self.asked: set[Any] = set()
+        self.said: list[bytes] = []
+        self.listener.lines.clear()
+
+    @property
+    def outage(self) -> int:
+        """For so many steps the store is down."""
+        return self._outage
+
+    @outage.setter
+    def outage(self, steps: int) -> None:
+        self._outage = max(steps, 0)
+        self.troubles.is_store_down = bool(self._outage)
+
+    def lose_everything(self) -> None:
+        """Rows and objects; what a process keeps in memory too."""
+        connection.close()
+        empty_tables(self)
+        self.forget_memory()
+        self.bucket.objects.all().delete()
+        for upload in self.list_begun():
+            self.bucket.meta.client.abort_multipart_upload(
+                Bucket=self.bucket.name, Key=upload["Key"], UploadId=upload["UploadId"]
+            )
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM machine_moves")
+
+    def forget_memory(self) -> None:
+        """What a dying process loses."""
+        pending._originals.take()
+        nudges.served.take()
+
+    def list_begun(self) -> list[dict[str, Any]]:
+        """Multipart uploads that were begun and not ended."""
+        found = self.bucket.meta.client.list_multipart_uploads(Bucket=self.bucket.name)
+        return found.get("Uploads", [])
+
+    def call(
+        self,
+        user: int,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str = "",
+        **headers: str,
+    ) -> Any:
+        """A call of the API by one of the people."""
+        client = CheckedClient()
+        token = token or self.make_token(user)
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}", **headers)
+        response = getattr(client, method)(path, body, format="json")
+        self.said.append(response.content)
+        return response
+
+    def make_token(self, user: int) -> str:
+        person = get_user_model().objects.get(pk=self.people[user].pk)
+        return str(AccessToken.for_user(person))
+
+    def find(self, number: int) -> Upload | None:
+        """The last upload, the one before it, and so on."""
+        return self.uploads[-1 - number % len(self.uploads)] if self.uploads else None
+
+    def present(self, user: int, body: dict[str, Any], response: Any) -> list[Upload]:
+        """Keep in mind what presign gave."""
+        if response is None or response.status_code != 201:
+            return []
+        answer, files = json.loads(response.content), body.get("files", [body])
+        made = []
+        for ticket, declared in zip(answer.get("tickets", [answer]), files, strict=True):
+            pk = ticket["attachment_id"]
+            known = next((upload for upload in self.uploads if upload.pk == pk), None)
+            upload = known or Upload(pk=pk, user=user, form=ticket, declared=declared)
+            upload.form = ticket
+            if known is None:
+                self.uploads.append(upload)
+            made.append(upload)
+        return made
+
+    def post(self, upload: Upload, file: str) -> None:
+        """As a client does, straight to the store."""
+        content = self.files[file]
+        answer = self.session.post(
+            upload.form["url"],
+            data=upload.form["fields"],
+            files={"file": ("f", content)},
+            timeout=30,
+        )
+        if answer.status_code == 204:
+            upload.posted.append(content)
+
+    def confirm(self, upload: Upload, **fields: Any) -> Any:
+        body = {"attachment_id": upload.pk, **fields}
+        response = self.call(upload.user, "post", f"{BASE}/confirm", body)
+        if response.status_code == 200:
+            self.remember_links(upload, json.loads(response.content))
+        return response
+
+    def remember_links(self, upload: Upload, answer: dict[str, Any]) -> None:
+        upload.links |= {answer[name] for name in ("download_url", "thumbnail_url")} - {None}
+
+    def wait(self, time: timedelta) -> None:
+        """Let time go by: for the rows, and for the store's objects as the app sees them."""
+        if time > LATEST:
+            self.troubles.land()
+        self.elapsed += time
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            for model in apps.get_models():
+                columns = [
+                    f'"{item.column}" = "{item.column}" - %(time)s'
+                    for item in model._meta.local_concrete_fields
+                    if isinstance(item, models.DateTimeField)
+                ]
+                if columns and model._meta.app_label in ("attachments", "django_tasks_database"):
+                    table = model._meta.db_table
+                    cursor.execute(f'UPDATE "{table}" SET {", ".join(columns)}', {"time": time})
+
+    def age(self, item: Any, moment: str, *identity: Any) -> Any:
+        born = self.born.get(identity, self.elapsed)
+        return replace(item, **{moment: getattr(item, moment) - (self.elapsed - born)})
+
+    def let_objects_age(self, patch: pytest.MonkeyPatch) -> None:
+        """The store's clock cannot be set: let the app read older times there."""
+        list_objects, list_copies = storage.list_objects, storage.list_copies
+
+        def list_aged(prefix: str) -> Any:
+            return (
+                self.age(x, "modified_at", x.key, x.etag.strip('"')) for x in list_objects(prefix)
+            )
+
+        def list_begun(prefix: str) -> Any:
+            return (self.age(x, "begun_at", x.upload_id) for x in list_copies(prefix))
+
+        patch.setattr(storage, "list_objects", list_aged)
+        patch.setattr(storage, "list_copies", list_begun)
+
+    def read(self, key: str, etag: str) -> bytes:
+        """What the store has there; an ETag stands for the same bytes."""
+        if (key, etag) not in self.contents:
+            self.contents[key, etag] = self.bucket.Object(key).get()["Body"].read()
+        return self.contents[key, etag]
+
+    def open(self, address: str) -> requests.Response:
+        """As anybody may who has it."""
+        return self.session.get(address, timeout=30)
