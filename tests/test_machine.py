@@ -19,8 +19,9 @@ from tests.machine.script import write_script
 from tests.machine.world import World
 
 MINUTES = float(os.environ.get("MACHINE_MINUTES", "0"))
-RUNS = 12
-STEPS = 25
+PHASES = [Phase.generate] if os.environ.get("QUICK") else [Phase.generate, Phase.shrink]
+RUNS = 8
+STEPS = 40
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -60,7 +61,7 @@ def drive(world: World, number: int) -> None:
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
-            phases=[Phase.generate, Phase.shrink],
+            phases=PHASES,
             suppress_health_check=list(HealthCheck),
             print_blob=False,
             report_multiple_bugs=False,

@@ -1,7 +1,8 @@
 """How the machine acts: each action meets its trouble, and without any nothing may fail."""
 
-from collections.abc import Callable
-from contextlib import suppress
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -99,7 +100,8 @@ class Actions(RuleBasedStateMachine):
         if how == "rows":
             services.process_waiting()
         elif how == "tasks":
-            call_command("db_worker", batch=True, interval=0, verbosity=0)
+            with keep_signals():
+                call_command("db_worker", batch=True, interval=0, verbosity=0)
         else:
             services.run_due_jobs()
         services.remove_now()
@@ -160,6 +162,17 @@ class Actions(RuleBasedStateMachine):
             self._check_answer(self.world.confirm(upload), is_quiet=False)
         elif part == "delete":
             self._delete(upload, "api")
+
+
+@contextmanager
+def keep_signals() -> Iterator[None]:
+    """The worker takes them over, and a killed one gives none back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def run_command(*words: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connection
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from attachments.models import Attachment
 from tests.machine import troubles as kinds
@@ -61,18 +61,42 @@ class Machine(Actions):
         if sys.exception() is None:
             settle(self.world)
 
+    @initialize(files=st.lists(FILES, min_size=2, max_size=4), mode=st.sampled_from(["off", "on"]))
+    def start(self, files: list[str], mode: str) -> None:
+        """A message with a file, and files that wait for their confirm."""
+        self.world.scanners.use(mode)
+        self.upload(0, "", "picture", "", False, "", None)
+        self._act(None, lambda: self._work("rows"))
+        self.link(user=0, numbers=[0], trouble=None)
+        self.batch(user=0, declares="", files=files, trouble=None)
+
     # Clients
 
     @rule(
-        user=USERS, declares=DECLARED, file=FILES, key=KEYS, message=st.booleans(), trouble=TROUBLES
+        user=USERS,
+        declares=DECLARED,
+        file=FILES,
+        key=KEYS,
+        message=st.booleans(),
+        troubled=st.sampled_from(["confirm", "work"]),
+        trouble=TROUBLES,
     )
     def upload(
-        self, user: int, declares: str, file: str, key: str, message: bool, trouble: Trouble | None
+        self,
+        user: int,
+        declares: str,
+        file: str,
+        key: str,
+        message: bool,
+        troubled: str,
+        trouble: Trouble | None,
     ) -> None:
-        """All that a client does; the trouble comes with the confirm."""
+        """All that a client does, and a worker perhaps; one of them meets the trouble."""
         for upload in self._presign(user, declares, file, key, message, None):
             self.world.post(upload, file)
-            self.confirm(number=0, message=None, trouble=trouble)
+            self.confirm(0, None, None if troubled == "work" else trouble)
+            if troubled == "work":
+                self.work("rows", trouble)
 
     @rule(
         user=USERS, declares=DECLARED, file=FILES, key=KEYS, message=st.booleans(), trouble=TROUBLES

@@ -12,8 +12,9 @@ from attachments.models import Attachment, ObjectDeletion
 from tests.machine.invariants import View, check
 from tests.machine.world import World
 
-# The times after which notes are carried out again, forms are forgotten, and refused uploads go.
-PAUSES = [timedelta(minutes=20), timedelta(hours=2), timedelta(days=2), timedelta(days=8)]
+# After these a worker tries again, forms are forgotten, and stale uploads go; then the notes of
+# their copies are carried out again, three times.
+PAUSES = [timedelta(minutes=20), timedelta(hours=2), timedelta(days=2), *[timedelta(days=8)] * 3]
 
 
 def settle(world: World) -> None:
@@ -25,7 +26,7 @@ def settle(world: World) -> None:
     world.wait(PAUSES[0])
     services.process_waiting(with_put_off=True)
     check_nothing_is_stuck(check(world))
-    for pause in (*PAUSES, PAUSES[-1]):
+    for pause in PAUSES:
         world.wait(pause)
         services.purge_attachments(older_than=timedelta(days=30))
         check(world)
