@@ -119,20 +119,22 @@ _OWN_CHANGES = (
 def _measure_use(kept: str, *, user: str, now: str) -> str:
     """The query for what a user has and has begun; ``kept`` gives what is confirmed."""
     allowed = "coalesce(size_bytes, max_size_bytes)"
+    # A confirm that runs in a request may fail, and then its upload is pending again.
+    is_begun = "(status = 'pending' OR waiting_since IS NULL AND expires_at > {now})"
     return f"""
 SELECT kept.files + begun.verifying, kept.used_bytes + begun.verifying_bytes,
-    begun.pending, begun.pending_bytes
+    begun.unconfirmed, begun.unconfirmed_bytes
 FROM (
     SELECT CAST(coalesce(sum(files), 0) AS bigint) AS files,
         CAST(coalesce(sum(used_bytes), 0) AS bigint) AS used_bytes
     FROM ({kept}) AS rows_of_usage
 ) AS kept, (
-    SELECT count(CASE WHEN status = 'verifying' THEN 1 END) AS verifying,
-        CAST(coalesce(sum(CASE WHEN status = 'verifying' THEN {allowed} END), 0) AS bigint)
+    SELECT count(CASE WHEN NOT {is_begun} THEN 1 END) AS verifying,
+        CAST(coalesce(sum(CASE WHEN NOT {is_begun} THEN {allowed} END), 0) AS bigint)
             AS verifying_bytes,
-        count(CASE WHEN status = 'pending' THEN 1 END) AS pending,
-        CAST(coalesce(sum(CASE WHEN status = 'pending' THEN {allowed} END), 0) AS bigint)
-            AS pending_bytes
+        count(CASE WHEN {is_begun} THEN 1 END) AS unconfirmed,
+        CAST(coalesce(sum(CASE WHEN {is_begun} THEN {allowed} END), 0) AS bigint)
+            AS unconfirmed_bytes
     FROM attachments
     WHERE user_id = {user} AND status = 'verifying'
         OR user_id = {user} AND status = 'pending' AND expires_at > {now}

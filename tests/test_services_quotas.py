@@ -9,7 +9,7 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from attachments import services, usage_sql
+from attachments import services, storage, usage_sql
 from attachments.errors import (
     ContentTypeNotAllowed,
     FileTooLarge,
@@ -83,6 +83,26 @@ def test_what_counts(user, other_user, make_row):
 
     assert use == services.Use(files=3, used_bytes=9 * MB, unconfirmed=2, unconfirmed_bytes=6 * MB)
     assert use.taken_bytes == 15 * MB
+
+
+def test_an_upload_is_unconfirmed_until_its_confirm_ends(user, limit, monkeypatch):
+    """Or else another one could be begun while the store is asked for what nobody put there."""
+    limit(MAX_UNCONFIRMED_PER_USER=1)
+    ticket = presign(user)
+    copy_object, asked = storage.copy_object, []
+
+    def copy(**kwargs):
+        with pytest.raises(TooManyUnconfirmed):
+            presign(user)
+        asked.append(services.measure_use(user))
+        return copy_object(**kwargs)
+
+    monkeypatch.setattr(storage, "copy_object", copy)
+    with pytest.raises(NotUploaded):
+        services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    assert asked == [services.Use(files=0, used_bytes=0, unconfirmed=1, unconfirmed_bytes=MB)]
+    assert services.measure_use(user) == asked[0]
 
 
 def test_nobody_has_anything_at_first(user):
