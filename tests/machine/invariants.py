@@ -88,6 +88,7 @@ def check(world: World) -> View:
     check_objects(view)
     check_moves(world)
     check_usage()
+    world.limits.check_quotas()
     for upload in world.uploads:
         row = view.rows.get(upload.pk)
         upload.is_unscanned |= world.scanners.mode == "off"

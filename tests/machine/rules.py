@@ -26,7 +26,7 @@ DECLARED = st.sampled_from(["", "size", "checksum", "size and checksum"])
 KEYS = st.sampled_from(["", "", "same"])
 MEANWHILE = st.sampled_from(
     ["post", "confirm", "work", "delete", "purge", "outlast", "outlast and confirm",
-     "outlast and work", "outlast and purge", "carry out", "scan"]
+     "outlast and work", "outlast and purge", "carry out", "scan", "presign"]
 )  # fmt: skip
 TROUBLES = st.one_of(
     st.none(),
@@ -231,6 +231,7 @@ class Machine(Actions):
         for met in (trouble, None) if trouble else (None,):
             self._act(met, lambda: run_command("restore_attachments", world.archive, *options))
         world.linked.clear()
+        world.limits.is_restored = True
         check(world)
         world.arrows = ARROWS
 

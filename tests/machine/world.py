@@ -22,6 +22,7 @@ from nodus.dev.samples import make_pdf
 from tests import clamd
 from tests.databases import empty_tables
 from tests.described import CheckedClient
+from tests.machine.limits import Limits
 from tests.machine.troubles import Troubles
 
 BASE = "/api/v1/attachments"
@@ -98,6 +99,7 @@ class World:
         conversation = Conversation.objects.create()
         conversation.participants.set(self.people)
         self.conversation = conversation.pk
+        self.limits = Limits()
         self.uploads: list[Upload] = []
         self.judged: dict[str, str] = {}
         """The SHA-256 of what was found at each key when its row was first seen ready."""
@@ -157,7 +159,9 @@ class World:
         client = CheckedClient()
         token = token or self.make_token(user)
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}", **headers)
-        response = getattr(client, method)(path, body, format="json")
+        with self.limits.watch(self.people[user].pk, path) as asked:
+            response = getattr(client, method)(path, body, format="json")
+            asked.tell(response.status_code)
         self.said.append(response.content)
         return response
 
