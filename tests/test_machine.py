@@ -20,6 +20,7 @@ from tests.machine.world import World
 
 MINUTES = float(os.environ.get("MACHINE_MINUTES", "0"))
 PHASES = [Phase.generate] if os.environ.get("QUICK") else [Phase.generate, Phase.shrink]
+SEED = int(os.environ.get("MACHINE_SEED", "12"))
 RUNS = 8
 STEPS = 40
 
@@ -34,20 +35,24 @@ pytestmark = [
 
 
 def test_whatever_happens(world: World, capsys: Any) -> None:
-    deadline, number = time.monotonic() + MINUTES * 60, 12
+    deadline, number = time.monotonic() + MINUTES * 60, SEED
     while True:
         try:
             drive(world, number)
         except Exception as error:
             with capsys.disabled():
-                print(f"\nSeed {number}. This script repeats it:\n")
-                print(write_script(getattr(error, "__notes__", [])))
+                print(f"\nSeed {number}. This script repeats it:\n\n{write_script(error)}")
             raise
         if time.monotonic() >= deadline:
             break
         number = random.randrange(10**6)
-    with capsys.disabled():
-        if MINUTES:
+    # Or else nothing was tried
+    assert {"verifying -> ready", "verifying -> rejected", "scanning -> ready"} <= set(
+        world.visited
+    )
+    assert world.troubles.happened.total() > 10
+    if MINUTES:
+        with capsys.disabled():
             print_figures(world)
 
 

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine
 from attachments import services
 from attachments.errors import OUTAGES
 from attachments.models import Attachment
-from tests.machine.troubles import Killed, Trouble
+from tests.machine.kinds import Trouble
+from tests.machine.troubles import Killed
 from tests.machine.world import BASE, NAMES, World
 from tests.stores import get_checksum
 

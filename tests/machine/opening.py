@@ -42,12 +42,15 @@ def open_world(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> Ite
         _lead_through(proxy.url, settings)
         stack.callback(_run_statements, FORGET_MOVES)
         _run_statements(NOTE_MOVES)
+        troubles = Troubles(proxy, patch)
         world = World(
             bucket=bucket,
             png=samples["image/png"],
-            troubles=Troubles(proxy, patch),
+            troubles=troubles,
             directory=directory,
-            scanners=Scanners(settings=settings, url=url, stack=stack),
+            scanners=Scanners(
+                settings=settings, url=url, let_others=troubles.let_others, stack=stack
+            ),
         )
         world.let_objects_age(patch)
         logging.getLogger().addHandler(world.listener)

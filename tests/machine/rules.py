@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
 from attachments.models import Attachment
-from tests.machine import troubles as kinds
+from tests.machine import kinds
 from tests.machine.actions import TIMES, Actions, run_command
 from tests.machine.invariants import ANY_ARROW, ARROWS, check
+from tests.machine.kinds import Trouble
 from tests.machine.settling import find_disagreements, settle
-from tests.machine.troubles import Trouble
 from tests.machine.world import BASE
 
 USERS = st.integers(0, 1)
@@ -49,7 +49,7 @@ class Machine(Actions):
         super().__init__()
         self.world.arrows = ARROWS
         self.world.begin()
-        self.world.troubles.do_meanwhile = self.world.scanners.do_meanwhile = self._do_meanwhile
+        self.world.troubles.do_meanwhile = self._do_meanwhile
 
     @invariant()
     def holds(self) -> None:

@@ -1,7 +1,7 @@
 """The steps of a failing run as a script, and how such a script is run."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ Save it anywhere, and run it in the project's directory: PYTHONPATH=. .venv/bin/
 """
 
 from tests.machine.script import repeat
-from tests.machine.troubles import Trouble
+from tests.machine.kinds import Trouble
 
 
 def run(state):
@@ -25,11 +25,18 @@ if __name__ == "__main__":
 """
 
 
-def write_script(notes: Sequence[str]) -> str:
-    """From what hypothesis says of a failure, line by line."""
-    lines = [line for note in notes for line in note.splitlines()]
+def write_script(error: BaseException) -> str:
+    """From what hypothesis notes of a failure, line by line."""
+    lines = [line for note in _find_notes(error) for line in note.splitlines()]
     steps = [line for line in lines if line.startswith("state.")]
-    return HEAD + "".join(f"    {step}\n" for step in steps) + FOOT
+    return HEAD + "".join(f"    {step}\n" for step in steps or ["pass"]) + FOOT
+
+
+def _find_notes(error: BaseException) -> list[str]:
+    if notes := getattr(error, "__notes__", []):
+        return notes
+    parts = getattr(error, "exceptions", ())
+    return next((notes for part in parts if (notes := _find_notes(part))), [])
 
 
 class Steps:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -14,30 +13,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from tests.databases import get_database_url
+from tests.machine.kinds import DATABASE, PROCESS, SLOW_STORE, STORE, Trouble
 from tests.proxy import Answer, Call, Exchange, Forward, Headers, StoreProxy
 
-STORE = ("drop", "drop_answer", "come_late", "repeat", "refuse", "lie", "talk_rubbish")
-SLOW_STORE = ("before", "after")
-DATABASE = ("end_connection", "lose_answer", "cancel")
-PROCESS = ("kill",)
 OPERATIONS = (
     "AbortMultipartUpload", "CompleteMultipartUpload", "CopyObject", "CreateMultipartUpload",
     "DeleteObjects", "GetObject", "HeadBucket", "HeadObject", "ListMultipartUploads",
     "ListObjectsV2", "PutObject", "UploadPartCopy",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """One thing that happens to an action at its call number ``at``, counted from 0.
-
-    Of the calls to the store, of the statements, or of both if the process is killed.
-    """
-
-    kind: str
-    at: int
-    meanwhile: str = ""
-    """What others do before, or after, the store did that call, while its answer is waited for."""
 
 
 class Killed(BaseException):
@@ -87,6 +70,16 @@ class Troubles:
             raise Killed
         if self._errors:
             raise self._errors.pop()
+
+    def let_others(self, do: str) -> None:
+        """Others do this: it meets nothing, and does not count."""
+        was_watching, self._is_watching = self._is_watching, False
+        try:
+            self.do_meanwhile(do)
+        except BaseException as error:  # noqa: BLE001 - for whoever waits for them
+            self._errors.append(error)
+        finally:
+            self._is_watching = was_watching
 
     def land(self) -> None:
         """Let all that is late arrive."""
@@ -166,13 +159,7 @@ class Troubles:
 
     def _be_slow(self, forward: Forward, trouble: Trouble) -> Answer:
         answer = forward() if trouble.kind == "after" else None
-        self._is_watching = False  # what others do meets nothing, and does not count
-        try:
-            self.do_meanwhile(trouble.meanwhile)
-        except BaseException as error:  # noqa: BLE001 - for whoever called the store
-            self._errors.append(error)
-        finally:
-            self._is_watching = True
+        self.let_others(trouble.meanwhile)
         return answer or forward()
 
     def _drop(self, exchange: Exchange, forward: Forward) -> Answer:
