@@ -39,7 +39,7 @@ def test_whatever_happens(world: World, capsys: Any) -> None:
     while True:
         try:
             drive(world, number)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a command may end with the latter
             with capsys.disabled():
                 print(f"\nSeed {number}. This script repeats it:\n\n{write_script(error)}")
             raise

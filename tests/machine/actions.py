@@ -1,7 +1,7 @@
 """How the machine acts: each action meets its trouble, and without any nothing may fail."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from io import StringIO
@@ -179,5 +179,10 @@ def keep_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_command(*words: Any) -> None:
-    call_command(*map(str, words), stdout=StringIO(), stderr=StringIO())
+def run_command(*words: Any, ends: Collection[int] = (0,)) -> None:
+    """Raises ``SystemExit`` or ``CommandError`` if it ends with another status."""
+    try:
+        call_command(*map(str, words), stdout=StringIO(), stderr=StringIO())
+    except SystemExit as stopped:
+        if stopped.code not in ends:
+            raise
