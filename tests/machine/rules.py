@@ -26,7 +26,8 @@ DECLARED = st.sampled_from(["", "size", "checksum", "size and checksum"])
 KEYS = st.sampled_from(["", "", "same"])
 MEANWHILE = st.sampled_from(
     ["outlast and confirm", "outlast and work", "outlast and purge"] * 3
-    + ["post", "confirm", "work", "delete", "purge", "outlast", "carry out", "scan", "presign"]
+    + ["post"] * 3
+    + ["confirm", "work", "delete", "purge", "outlast", "carry out", "scan", "presign"]
 )
 SLOW = st.builds(
     Trouble, st.sampled_from(kinds.SLOW_STORE), st.sampled_from([0, 0, 1, 1, 2, 3]), MEANWHILE
@@ -96,6 +97,11 @@ class Machine(Actions):
             self.confirm(0, None, None if troubled == "work" else trouble)
             if troubled == "work":
                 self.work("rows", trouble)
+
+    @rule(user=USERS, file=FILES, trouble=SLOW)
+    def upload_slowly(self, user: int, file: str, trouble: Trouble) -> None:
+        """Others act in the middle of the confirm."""
+        self.upload(user, "", file, "", False, "confirm", trouble)
 
     @rule(
         user=USERS, declares=DECLARED, file=FILES, key=KEYS, message=st.booleans(), trouble=TROUBLES
