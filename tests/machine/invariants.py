@@ -8,7 +8,8 @@ from django.db import connection
 from attachments import storage
 from attachments.models import Attachment, ObjectDeletion
 from tests.clamd import EICAR
-from tests.machine.world import BASE, PICTURES, Upload, World
+from tests.machine.uploads import PICTURES, Upload
+from tests.machine.world import BASE, World
 from tests.stores import get_checksum
 
 PREFIXES = ("attachments/", "quarantine/", "thumbnails/")

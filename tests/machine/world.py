@@ -1,10 +1,9 @@
 """The system that the machine drives, and what the machine keeps in mind of it."""
 
 import json
-import logging
 import shutil
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,59 +17,16 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from attachments import storage
 from attachments.services import nudges, pending
-from nodus.dev.samples import make_pdf
-from tests import clamd
 from tests.databases import empty_tables
 from tests.described import CheckedClient
 from tests.machine.limits import Limits
 from tests.machine.troubles import Troubles
+from tests.machine.uploads import Listener, Upload, make_files
 
 BASE = "/api/v1/attachments"
 NAMES = ("alice", "bob")
-# A little over what a confirm copies itself, as the machine has it.
-LARGE_BYTES = 100 * 1024
 LATEST = timedelta(minutes=30)
 """A call that was sent has arrived by then."""
-
-
-def make_files(png: bytes) -> dict[str, bytes]:
-    """What clients post: three that are what they say, one with a virus, two that are not."""
-    return {
-        "picture": png,
-        "other": png + b"other",
-        "large": png + b"\0" * LARGE_BYTES,
-        "virus": png + clamd.EICAR,
-        "page": b"<html><script>alert(1)</script>" + b" " * len(png),
-        "pdf": make_pdf("Nodus"),
-    }
-
-
-PICTURES = ("picture", "other", "large", "virus")
-
-
-@dataclass
-class Upload:
-    """What a client knows of one upload."""
-
-    pk: str
-    user: int
-    form: dict[str, Any]
-    declared: dict[str, Any]
-    posted: list[bytes] = field(default_factory=list)
-    links: set[str] = field(default_factory=set)
-    is_unscanned: bool = False
-    """It was there while no scanner was asked."""
-
-
-class Listener(logging.Handler):
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
 
 
 class World:
