@@ -14,24 +14,18 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.machine.marks import MARKS
 from tests.machine.rules import Machine
 from tests.machine.script import write_script
 from tests.machine.world import World
 
 MINUTES = float(os.environ.get("MACHINE_MINUTES", "0"))
-PHASES = [Phase.generate] if os.environ.get("QUICK") else [Phase.generate, Phase.shrink]
 SEED = int(os.environ.get("MACHINE_SEED", "12"))
 RUNS = 8
 STEPS = 40
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.postgres,
-    pytest.mark.filterwarnings(
-        "ignore:.*ServerCursor.*still open:ResourceWarning"
-    ),  # of the killed
-    pytest.mark.timeout(MINUTES * 60 + 900),  # it takes long to find the shortest steps that fail
-]
+# To find the shortest steps that fail takes up to five minutes.
+pytestmark = [*MARKS, pytest.mark.timeout(MINUTES * 60 + 900)]
 
 
 def test_whatever_happens(world: World, capsys: Any) -> None:
@@ -66,7 +60,8 @@ def drive(world: World, number: int) -> None:
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
-            phases=PHASES,
+            # To look for the shortest steps that fail takes minutes: not where others are found soon.
+            phases=[Phase.generate] if MINUTES else [Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),
             print_blob=False,
             report_multiple_bugs=False,
