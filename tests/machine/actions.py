@@ -80,7 +80,7 @@ class Actions(RuleBasedStateMachine):
             with self.world.troubles.meet(trouble):
                 answer = action()
         except Killed:
-            self.world.forget_memory()
+            self.world.die()
         except FAILURES:
             if is_quiet:
                 raise
