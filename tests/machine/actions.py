@@ -7,6 +7,7 @@ from datetime import timedelta
 from io import StringIO
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import Error, connection
 from hypothesis.stateful import RuleBasedStateMachine
@@ -120,16 +121,16 @@ class Actions(RuleBasedStateMachine):
                 cursor.execute("DELETE FROM attachments WHERE id = %s", [upload.pk])
         return None
 
-    def _bring_back(self, user: int) -> None:
-        """Whoever was deleted comes back as somebody new."""
-        world = self.world
-        person = world.people[user]
-        if not type(person).objects.filter(pk=person.pk).exists():
-            name = f"{NAMES[user]}-{world.steps}"
-            world.people[user] = type(person).objects.create_user(name)
-            from nodus.messaging.models import Conversation
+    def _bring_back(self) -> None:
+        """Whoever was deleted, or is in no backup, comes back as somebody new."""
+        from nodus.messaging.models import Conversation
 
-            Conversation.objects.get(pk=world.conversation).participants.set(world.people)
+        world = self.world
+        users = get_user_model().objects
+        for user, person in enumerate(world.people):
+            if not users.filter(pk=person.pk).exists():
+                world.people[user] = users.create_user(f"{NAMES[user]}-{world.steps}")
+        Conversation.objects.get(pk=world.conversation).participants.set(world.people)
 
     def _scan(self) -> None:
         services.scan_published(services.find_unscanned())

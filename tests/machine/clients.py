@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from attachments.models import Attachment
-from tests.machine.actions import Actions
+from tests.machine.actions import TIMES, Actions
 from tests.machine.inputs import DECLARED, FILES, KEYS, NUMBERS, SLOW, TROUBLES, USERS
 from tests.machine.kinds import Trouble
 from tests.machine.world import BASE
@@ -80,6 +80,12 @@ class Clients(Actions):
             fields = {} if found is None else {"message_id": found}
             self._act(trouble, lambda: self.world.confirm(upload, **fields))
 
+    @rule(number=NUMBERS, trouble=TROUBLES)
+    def confirm_later(self, number: int, trouble: Trouble | None) -> None:
+        """When nobody owns the row any more."""
+        self.world.wait(TIMES["lease"])
+        self.confirm(number, None, trouble)
+
     @rule(number=NUMBERS, file=FILES)
     def confirm_twice_at_once(self, number: int, file: str) -> None:
         """Somebody posts another file meanwhile."""
@@ -137,4 +143,4 @@ class Clients(Actions):
             person = self.world.people[number % 2]
             rows = get_user_model().objects.filter(pk=person.pk)
             self._act(trouble, lambda: rows.delete() and None)
-            self._bring_back(number % 2)
+            self._bring_back()

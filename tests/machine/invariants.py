@@ -162,7 +162,8 @@ def check_hidden(world: World, view: View, upload: Upload, row: Attachment | Non
         return
     for key in {row.pending_key, row.key if row.is_quarantined else row.pending_key}:
         assert world.open(storage.get_public_url(key)).status_code in (403, 404), key
-    check_api_hides(world, upload)
+    if row.user_id == world.people[upload.user].pk:  # who may have been deleted, and restored
+        check_api_hides(world, upload)
 
 
 def check_api_hides(world: World, upload: Upload) -> None:

@@ -52,6 +52,7 @@ class Operators(Actions):
         world.arrows = ANY_ARROW
         for met in (trouble, None) if trouble else (None,):
             self._act(met, lambda: run_command("restore_attachments", world.archive, *options))
+        self._bring_back()
         world.linked.clear()
         world.limits.is_restored = True
         check(world)

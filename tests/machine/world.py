@@ -12,7 +12,7 @@ import pytest
 import requests
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
+from django.db import connection, models, transaction
 from rest_framework_simplejwt.tokens import AccessToken
 
 from attachments import storage
@@ -92,10 +92,10 @@ class World:
             cursor.execute("DELETE FROM machine_moves")
 
     def die(self) -> None:
-        """The process ends: the next one has other connections, and nothing in memory."""
+        """The process ends: the next one has another connection, and nothing in memory."""
         self.forget_memory()
-        connections[DEFAULT_DB_ALIAS]._close()  # whatever transaction it is in
-        del connections[DEFAULT_DB_ALIAS]
+        connection._close()  # whatever transaction it is in
+        connection.connect()
 
     def forget_memory(self) -> None:
         """What a dying process loses."""
