@@ -219,6 +219,19 @@ def test_a_copy_lands_after_its_row_was_deleted_under_it(user, upload, bucket, p
     assert not list(bucket.objects.filter(Prefix=f"attachments/{ticket.attachment_id}/"))
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_page_of_a_proxy_deletes_nothing(attachment_of, user, bucket, proxy):
+    """It came with 200, and the object is still there: so is its note."""
+    attachment = attachment_of(user)
+    proxy.answer("DeleteObjects", 200, b"<html>Please log in</html>")
+
+    services.delete_attachment(attachment_id=attachment.pk, user=user)
+
+    assert ObjectDeletion.objects.filter(key=attachment.key).exists()
+    services.carry_out_deletions()
+    assert not list(bucket.objects.filter(Prefix=attachment.key))
+
+
 def test_a_copy_is_sent_once(user, upload, proxy):
     """Sent again by the library, it could land twice, the second time with another file."""
     ticket = upload(user)

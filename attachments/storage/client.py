@@ -48,6 +48,7 @@ class StoreError(Exception):
 
 ALIAS = "attachments"
 COPY_PATIENCE = 3  # times the read timeout: 30 s for up to 100 MiB, or for a part of 32 MiB
+OK = 200
 _opening = Lock()
 
 
@@ -142,6 +143,7 @@ def _open_client(backend: Any, **overrides: Any) -> "S3Client":
     if backend.client_config.signature_version is not botocore.UNSIGNED:
         client.meta.events.register_first("choose-signer.s3.GetObject", choose_signer)
     client.meta.events.register("before-call.s3", add_md5)
+    client.meta.events.register("before-parse.s3.DeleteObjects", _refuse_other_pages)
     client._endpoint._response_parser_factory.set_parser_defaults(timestamp_parser=_parse_time)  # type: ignore[attr-defined]
     return client
 
@@ -154,6 +156,12 @@ def _parse_time(value: Any) -> datetime:
         return datetime.fromisoformat(value)
     except (AttributeError, TypeError, ValueError):
         return parse_timestamp(value)
+
+
+def _refuse_other_pages(response_dict: dict[str, Any], **kwargs: Any) -> None:
+    """Let a page of some proxy be no answer: botocore would read that nothing was refused."""
+    if response_dict["status_code"] == OK and b"DeleteResult" not in response_dict["body"]:
+        raise ResponseParserError("DeleteObjects was answered without a DeleteResult.")
 
 
 def _end_redirects(response: Any, request_dict: dict[str, Any], **kwargs: Any) -> None:
