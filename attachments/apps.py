@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 from django.apps import AppConfig
 from django.core import checks
 from django.db.models.signals import post_migrate
@@ -11,9 +13,17 @@ class AttachmentsConfig(AppConfig):
 
     def ready(self) -> None:
         from attachments import checks as ours
-        from attachments import signals  # noqa: F401 (connects the receivers)
+        from attachments import (
+            event_log,
+            signals,  # noqa: F401 (connects the receivers)
+        )
         from attachments.triggers import ensure_triggers
 
+        event_log.listen()
+        if find_spec("prometheus_client"):
+            from attachments import metrics
+
+            metrics.listen()
         post_migrate.connect(ensure_triggers, sender=self)
         for check in (ours.check_settings, ours.check_storage, ours.check_time_zones):
             checks.register(check)

@@ -56,7 +56,8 @@ def _check_values(configured: dict[str, Any]) -> list[CheckMessage]:
         value = configured.get(key, default)
         wanted = explain_wrong_value(key, value, default)
         if wanted:
-            shown = type(value).__name__ if key.endswith("_KEY") else repr(value)
+            is_secret = key.endswith("_KEY") or key == "METRICS_ALLOWED"
+            shown = type(value).__name__ if is_secret else repr(value)
             errors.append(
                 Error(f"ATTACHMENTS[{key!r}] must be {wanted}, not {shown}.", id="attachments.E002")
             )

@@ -27,10 +27,14 @@ DEFAULTS: dict[str, Any] = {
     "CONFIRM_RATE": None,
     "CORS_ALLOWED_ORIGINS": (),
     "DOWNLOAD_EXPIRES_SECONDS": 600,
+    "LOG_FILENAMES": False,
     "MAX_ATTACHMENTS_PER_MESSAGE": 100,
     "MAX_SIZE_MB": 100,
+    "MAX_STORE_WAITS": 3,
     "MAX_UNCONFIRMED_PER_USER": None,
     "MESSAGE_MODEL": "",
+    "METRICS_ALLOWED": (),
+    "METRICS_BIND": "",
     "ORPHAN_DAYS": 7,
     "PRESIGN_RATE": "10/minute",
     "PUBLIC_ENDPOINT_URL": "",
@@ -109,6 +113,16 @@ class AttachmentsSettings:
         return int(self["MAX_SIZE_MB"] * 2**20)
 
     @property
+    def max_store_waits(self) -> int:
+        """How many requests of one process may wait for the store at once."""
+        return int(self["MAX_STORE_WAITS"])
+
+    @property
+    def logs_filenames(self) -> bool:
+        """Whether the log has the names of files, which may be private."""
+        return bool(self["LOG_FILENAMES"])
+
+    @property
     def max_unconfirmed(self) -> int | None:
         """How many uploads of one user may be under way; None if there is no limit."""
         value: int | None = self["MAX_UNCONFIRMED_PER_USER"]
@@ -119,6 +133,16 @@ class AttachmentsSettings:
         """The model that attachments hang on, as ``"app_label.Model"``."""
         name = str(self["MESSAGE_MODEL"])
         return name if name.count(".") == 1 else UNSET_MESSAGE_MODEL
+
+    @property
+    def metrics_allowed(self) -> tuple[str, ...]:
+        """Addresses, networks and tokens; empty: nobody, or with ``DEBUG`` everybody."""
+        return tuple(filter(None, self["METRICS_ALLOWED"]))
+
+    @property
+    def metrics_bind(self) -> str:
+        """Where workers serve their own metrics, as ``host:port``; empty: nowhere."""
+        return str(self["METRICS_BIND"] or "")
 
     @property
     def orphan_age(self) -> timedelta:

@@ -1,9 +1,11 @@
 """Tasks for a background worker, in Django's own tasks framework."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from uuid import UUID
 
-from attachments import services
+from attachments import events, services
 from attachments.errors import OUTAGES
 from attachments.task_framework import task
 
@@ -23,15 +25,20 @@ def refresh_usage() -> None:
 
 
 @task()
-def process_attachments(attachment_ids: list[str]) -> None:
-    """What is left to do for these. Any number of such tasks, at any time, do no harm."""
+def process_attachments(attachment_ids: list[str], request_ids: Sequence[str] = ()) -> None:
+    """What is left to do for these. Any number of such tasks, at any time, do no harm.
+
+    ``request_ids`` are those of the requests that left it, in the same order.
+    """
     failures = []
-    for attachment_id in attachment_ids:
-        if error := services.try_to_process(UUID(attachment_id)):
-            failures.append(error)
-            if isinstance(error, OUTAGES):
-                later = services.find_retry_time(UUID(attachment_id))
-                process_attachments.using(run_after=later).enqueue([attachment_id])
+    for attachment_id, request_id in zip_longest(attachment_ids, request_ids, fillvalue=""):
+        with events.acting_for(request_id):
+            if error := services.try_to_process(UUID(attachment_id)):
+                failures.append(error)
+                if isinstance(error, OUTAGES):
+                    later = services.find_retry_time(UUID(attachment_id))
+                    again = process_attachments.using(run_after=later)
+                    again.enqueue([attachment_id], [request_id])
     if failures:
         raise failures[0]
 

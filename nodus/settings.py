@@ -100,8 +100,8 @@ _DEV_HOSTS = ("localhost:5173", f"localhost:{_PORT}", f"127.0.0.1:{_PORT}")
 _DEV_ORIGINS = [f"http://{host}" for host in _DEV_HOSTS]
 _ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=_DEV_ORIGINS)
 CORS_ALLOWED_ORIGINS = [origin.strip() for origin in _ORIGINS]
-CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
-CORS_EXPOSE_HEADERS = ["Idempotent-Replayed", "Retry-After"]
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "x-request-id"]
+CORS_EXPOSE_HEADERS = ["Idempotent-Replayed", "Retry-After", "X-Request-ID"]
 
 # The app's settings: those that the contract names, then ATTACHMENTS_<KEY> for each key. A key
 # that does not exist is passed on too, for `manage.py check` to refuse.
@@ -111,6 +111,7 @@ ATTACHMENTS: dict[str, Any] = {
     "CDN_URL": env.str("CDN_URL", default=""),
     "CLAMAV_URL": env.str("CLAMAV_URL", default=""),
     "CORS_ALLOWED_ORIGINS": CORS_ALLOWED_ORIGINS,
+    "METRICS_ALLOWED": env.list("METRICS_ALLOWED", default=[]),
     "PUBLIC_ENDPOINT_URL": env.str("S3_PUBLIC_ENDPOINT_URL", default=""),
     "PUBLIC_READ": env.bool("S3_PUBLIC_READ", default=True),
     "SIGNER_ACCESS_KEY": env.str("S3_SIGNER_ACCESS_KEY", default=""),
@@ -163,6 +164,7 @@ INSTALLED_APPS = [
     "nodus.messaging",
 ]
 MIDDLEWARE = [
+    "nodus.requests.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "nodus.content_security.ContentSecurityPolicyMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -264,17 +266,29 @@ SPECTACULAR_SETTINGS = {
         "ErrorType": ["validation_error", "client_error", "server_error"],
         "HealthStatus": ["ok", "error"],
         "PartHealth": ["connected", "unavailable"],
+        "WorkerHealth": ["working", "silent"],
+        "LiveStatus": ["ok"],
     },
 }
 
+LOG_FORMAT = env.str("LOG_FORMAT", default="text" if DEBUG else "json")
+LOG_REQUESTS = bool(env.str("ACCESS_LOG", default="-"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "formatters": {
+        "json": {"()": "nodus.logs.JSONFormatter"},
+        "text": {
+            "()": "nodus.logs.TextFormatter",
+            "format": "{asctime} {levelname} {name} {message}",
+            "style": "{",
+        },
+    },
     "filters": {"sparse": {"()": "nodus.logs.SparseFilter"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     # A pool that reconnects says why each second, and the requests that wait for it cannot say it.
     "loggers": {"psycopg.pool": {"filters": ["sparse"]}},
+    # The line of the request says the same.
     "root": {"handlers": ["console"], "level": env.str("DJANGO_LOG_LEVEL", default="INFO")},
 }
 
@@ -307,5 +321,5 @@ if not DEBUG:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = is_https
     SECURE_HSTS_PRELOAD = is_https
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_REDIRECT_EXEMPT = ["^health$"]  # probes come from inside
+    SECURE_REDIRECT_EXEMPT = ["^health(/live|/ready)?$", "^metrics$"]  # these come from inside
     CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if not host.startswith("*")]

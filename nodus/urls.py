@@ -5,8 +5,9 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from attachments.errors import NotFound
+from attachments.metrics import show_metrics
 from nodus import admin_login
-from nodus.health import HealthView
+from nodus.health import HealthView, LiveView, ReadyView
 from nodus.tokens import RefreshView, TokenView
 
 
@@ -28,5 +29,8 @@ urlpatterns = [
     path("api/v1/", include("attachments.urls")),
     path("api/v1/", include("nodus.messaging.urls")),
     path("health", HealthView.as_view(), name="health"),
+    path("health/live", LiveView.as_view(), name="health-live"),
+    path("health/ready", ReadyView.as_view(), name="health-ready"),
+    path("metrics", show_metrics, name="metrics"),
     path("api/<path:path>", say_not_found),
 ]

@@ -108,9 +108,12 @@ def _forget_language() -> Iterator[None]:
 def _leave_nothing_for_soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What one test confirmed goes before the next one looks, and at no moment in between."""
     from attachments.services import nudges, pending, soon
+    from nodus import health
 
     monkeypatch.setattr(soon, "DELAY_SECONDS", 3600)
     yield
+    for probe in health.PROBES:
+        probe.forget()
     pending.remove_now()
     nudges.served.take()
 
@@ -236,6 +239,23 @@ def store_calls() -> Iterator[Callable[[], list[str]]]:
     yield lambda: [calls.pop(0) for _ in list(calls)]
     for client in clients:
         client.meta.events.unregister("before-call.s3", note)
+
+
+@pytest.fixture
+def told() -> Iterator[Callable[..., list[Any]]]:
+    """A function that gives the facts of each event of this name that was told, in their order."""
+    from attachments.events import EVENTS
+
+    heard: list[tuple[str, dict[str, Any]]] = []
+
+    def hear(signal: Any, sender: Any, **facts: Any) -> None:
+        heard.append((signal.name, facts))
+
+    for event in EVENTS.values():
+        event.connect(hear)
+    yield lambda name: [facts for heard_name, facts in heard if heard_name == name]
+    for event in EVENTS.values():
+        event.disconnect(hear)
 
 
 @pytest.fixture

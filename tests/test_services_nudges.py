@@ -46,12 +46,15 @@ def test_files_that_were_confirmed_together_are_one_task(user, upload, monkeypat
 def test_many_files_are_shared_by_workers(user, upload):
     nudges.served.take()
     for number in range(25):
-        nudges.served.add(str(number))
+        nudges.served.add((str(number), f"request-{number}"))
 
     nudges.served.do_now()
 
     sizes = [len(task.args_kwargs["args"][0]) for task in DBTaskResult.objects.all()]
     assert sorted(sizes) == [5, 10, 10]
+    for task in DBTaskResult.objects.all():
+        ids, request_ids = task.args_kwargs["args"]
+        assert request_ids == [f"request-{number}" for number in ids]
 
 
 def test_nobody_is_told_of_what_was_rolled_back(user, upload):
@@ -95,4 +98,4 @@ def test_one_file_that_fails_stops_no_other_of_its_task(user, upload, monkeypatc
 
     assert done == ids[1:]
     (task,) = DBTaskResult.objects.all()
-    assert (task.args_kwargs["args"], task.run_after is None) == ([[ids[0]]], False)
+    assert (task.args_kwargs["args"], task.run_after is None) == ([[ids[0]], [""]], False)

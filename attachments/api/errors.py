@@ -11,6 +11,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from attachments import errors
+from attachments.storage import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class AttachmentsExceptionHandler(ExceptionHandler):
             return exceptions.ValidationError({exc.attr or "": [exc.detail]}, exc.code)
         if isinstance(exc, errors.AttachmentError):
             return AttachmentAPIError(exc)
-        if isinstance(exc, OperationalError | InterfaceError) and _is_outage(exc):
+        if isinstance(exc, OperationalError | InterfaceError) and is_outage(exc):
             return DatabaseUnavailable()
         converted: Exception = super().convert_known_exceptions(exc)
         return converted
@@ -76,6 +77,11 @@ class AttachmentsExceptionHandler(ExceptionHandler):
 
     def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
         """Log an outage as one line: it is no defect of this code and needs no crash report."""
+        is_told = isinstance(self.exc, errors.StorageUnavailable) and isinstance(
+            self.exc.__cause__, StoreError | TimeoutError
+        )
+        if is_told:
+            return
         if isinstance(self.exc, errors.RateLimitUnavailable):
             return  # it was logged when it began
         if isinstance(exc, DatabaseUnavailable | AttachmentAPIError):
@@ -95,6 +101,7 @@ def get_status_code(error: type[errors.AttachmentError]) -> int:
     return next(status for kind, status in STATUS_CODES.items() if issubclass(error, kind))
 
 
-def _is_outage(error: Exception) -> bool:
+def is_outage(error: Exception) -> bool:
+    """Whether the database is away or full, and not the statement at fault."""
     state = getattr(error.__cause__, "sqlstate", None)  # none if no server said anything
     return state is None or state.startswith(OUTAGES)

@@ -2,10 +2,11 @@
 
 import argparse
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,6 +35,7 @@ from rich.progress import (
 from rich.table import Table
 
 from attachments.errors import OUTAGES, StorageRefused
+from attachments.event_log import EVENT_LOGGER
 
 COULD_NOT_RUN = 2
 """The exit status of a command that could not work; 1 means that it found something wrong."""
@@ -123,11 +125,24 @@ def show_progress(
     )
     columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *amount]
     is_disabled = is_hidden or not sys.stderr.isatty()
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=is_disabled
-    ) as progress:
+    with (
+        nullcontext() if is_disabled else _without_events(),
+        Progress(*columns, TimeRemainingColumn(), console=console, disable=is_disabled) as progress,
+    ):
         task = progress.add_task(description, total=total)
         yield lambda step: progress.advance(task, step)
+
+
+@contextmanager
+def _without_events() -> Iterator[None]:
+    """Keep lines of the log of events out of the progress bar. Warnings break it."""
+    logger = logging.getLogger(EVENT_LOGGER)
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def print_table(

@@ -4,6 +4,7 @@ from functools import cache
 
 import limits
 
+from attachments import events
 from attachments.rates.places import find_redis
 from attachments.rates.process import ProcessWindows
 from attachments.rates.shared import RedisWindows
@@ -19,7 +20,10 @@ def take(*, scope: str, who: str, rate: str) -> int:
     Whoever waits for so long is let through then. What is refused does not count. Raises
     ``RateLimitUnavailable`` if Redis is away and ``RATE_LIMIT_FAIL_OPEN`` is off.
     """
-    return _find_windows().take(f"{scope}/{who}", _parse(rate))
+    seconds = _find_windows().take(f"{scope}/{who}", _parse(rate))
+    if seconds:
+        events.throttled.tell(scope=scope, who=who)
+    return seconds
 
 
 def give_back(*, scope: str, who: str, rate: str) -> None:

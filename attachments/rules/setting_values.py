@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from attachments.rules.addresses import is_address, is_clamd_address, is_origin
+from attachments.rules.allowed_callers import MIN_TOKEN_LENGTH, is_network
 
 # The largest value that makes sense, by the end of a key or the whole of it, and why.
 _MAXIMA = {
@@ -19,6 +20,8 @@ _MAY_BE_ZERO = {"THUMBNAIL_PX", "TRUSTED_PROXIES"}
 _RATE = re.compile(
     r"\s*[1-9]\d*\s*(?:/|per)\s*(?:[1-9]\d*\s*)?(?:second|minute|hour|day|month|year)s?\s*", re.I
 )
+
+_BIND = re.compile(r"(\[[0-9a-fA-F:]+\]|[\w.-]*):\d{1,5}")
 
 
 def explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
@@ -47,15 +50,23 @@ def _explain_wrong_number(key: str, value: Any) -> str | None:
 def _explain_wrong_list(key: str, value: Any) -> str | None:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         return "a list of strings"
+    if key == "METRICS_ALLOWED" and not all(map(_is_caller, value)):
+        return f"a list of addresses, networks and tokens of {MIN_TOKEN_LENGTH} characters or more"
     if key == "CORS_ALLOWED_ORIGINS" and not all(map(is_origin, value)):
         return "a list of origins such as 'https://app.example.com', without a path"
     return None
+
+
+def _is_caller(text: str) -> bool:
+    return not text or is_network(text) or len(text) >= MIN_TOKEN_LENGTH
 
 
 def _explain_wrong_text(key: str, value: str) -> str | None:
     if key == "CLAMAV_URL":
         is_right = not value or is_clamd_address(value)
         return None if is_right else "unix:///path/to/clamd.ctl or tcp://host:3310"
+    if key == "METRICS_BIND":
+        return None if not value or _BIND.fullmatch(value) else "as '127.0.0.1:9108'"
     if key == "UNSCANNABLE":
         return None if value in ("reject", "publish") else "'reject' or 'publish'"
     if key.endswith("_URL") and value and not is_address(value):

@@ -7,6 +7,7 @@ from attachments.services.access import (
     get_file_origins,
     get_thumbnail_url,
 )
+from attachments.services.backlogs import MAX_COUNTED, Backlogs, Pile, measure_backlogs
 from attachments.services.bulk import (
     Deletion,
     Extent,
@@ -35,6 +36,7 @@ from attachments.services.presign import (
     presign_uploads,
 )
 from attachments.services.process import (
+    STEP_NAMES,
     Backlog,
     ProcessReport,
     count_waiting,
@@ -60,21 +62,26 @@ from attachments.services.reconcile import (
     reconcile_storage,
 )
 from attachments.services.rescans import ScanReport, find_unscanned, scan_published
-from attachments.services.schedule import find_next_due, run_due_jobs
+from attachments.services.schedule import JOB_NAMES, find_next_due, run_due_jobs
 from attachments.services.usage_rows import recount_usage, settle_usage
-from attachments.services.workers import find_silence, note_question, note_sign
+from attachments.services.workers import find_silence, has_seen_worker, note_question, note_sign
 
 __all__ = [
     "BATCH_SIZE",
+    "JOB_NAMES",
+    "MAX_COUNTED",
     "MAX_IDEMPOTENCY_KEY_LENGTH",
     "RECONCILE_GRACE",
+    "STEP_NAMES",
     "Backlog",
+    "Backlogs",
     "Deletion",
     "Extent",
     "Finding",
     "FindingKind",
     "InspectionReport",
     "OwnNotes",
+    "Pile",
     "ProcessReport",
     "PurgeReport",
     "ReconcileReport",
@@ -99,10 +106,12 @@ __all__ = [
     "get_download_url",
     "get_file_origins",
     "get_thumbnail_url",
+    "has_seen_worker",
     "inspect_again",
     "inspect_waiting",
     "link_attachments",
     "measure_attachments",
+    "measure_backlogs",
     "measure_use",
     "note_deletions",
     "note_question",

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from django.db import transaction
 from django.utils import timezone
 
+from attachments import events
 from attachments.conf import conf
 from attachments.errors import Infected, NotFound, RejectedUpload, UploadInProgress
 from attachments.models import Attachment
@@ -89,6 +90,7 @@ class Attempt:
                 raise UploadInProgress
             if old_key:
                 note_late_copy(old_key, upload_id=old_upload_id)
+                events.lease_taken_over.tell(attachment_id=attachment.pk)
         return cls(attachment=attachment, key=key, in_background=attachment.in_background)
 
     @contextmanager

@@ -69,9 +69,11 @@ def delete_attachments(rows: QuerySet[Attachment]) -> Deletion:
             return _delete_with_host_rows(doomed)
         named = doomed.only("storage_key", "copy_key", "thumbnail_key").order_by()
         keys = [key for row in named[: MAX_OWN_ROWS + 1] for key in row.owned_keys]
-        transaction.on_commit(OwnNotes(keys), using=doomed.db)
+        own = OwnNotes(keys)
+        transaction.on_commit(own, using=doomed.db)
         tell_all_deleted(doomed)
-        return Deletion(deleted=doomed._raw_delete(doomed.db), protected=0)
+        own.row_count = doomed._raw_delete(doomed.db)
+        return Deletion(deleted=own.row_count, protected=0)
 
 
 def _delete_with_host_rows(doomed: AttachmentQuerySet) -> Deletion:

@@ -24,6 +24,7 @@ from attachments.services.changes import Changes, keep_linkable_message, plan_ch
 from attachments.services.nudges import nudge, nudge_soon
 from attachments.services.pending import remove_soon
 from attachments.services.quotas import reserve_space
+from attachments.services.telling import tell_confirmed
 from attachments.services.verify import TakesTooLong, verify_upload
 
 
@@ -42,6 +43,15 @@ def confirm_upload(
     ``UploadExpired``, ``QuotaExceeded``, a ``RejectedUpload`` (at each repetition the same),
     ``StorageUnavailable`` (then nothing is lost: the same confirm works later).
     """
+    with tell_confirmed(attachment_id=attachment_id, user=user) as tell:
+        attachment = _confirm(attachment_id, user, message_id, metadata)
+        tell(attachment)
+        return attachment
+
+
+def _confirm(
+    attachment_id: UUID, user: User, message_id: Any, metadata: dict[str, Any] | None
+) -> Attachment:
     attachment = Attachment.find(attachment_id)
     if attachment is None or attachment.user_id != user.pk:
         raise NotFound
@@ -57,9 +67,7 @@ def confirm_upload(
             attempt = _take(attachment, user)
         except UploadInProgress:
             if _is_settled(attachment):  # since it was read: tell what became of it
-                return confirm_upload(
-                    attachment_id=attachment_id, user=user, message_id=message_id, metadata=metadata
-                )
+                return _confirm(attachment_id, user, message_id, metadata)
             raise
         _verify(attempt, changes, user)
         if attachment.has_work_left:
@@ -103,7 +111,7 @@ def _take(attachment: Attachment, user: User) -> Attempt:
 
 
 def _verify(attempt: Attempt, changes: Changes, user: User) -> None:
-    with attempt.hold():
+    with attempt.hold(), storage.hold_place():
         try:
             found = verify_upload(attempt, in_request=True)
         except TakesTooLong:

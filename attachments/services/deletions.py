@@ -121,6 +121,8 @@ class OwnNotes:
         self._keys: dict[str, None] = {}
         self._are_left = are_left
         self._has_more = False
+        self._last_id: UUID | None = None
+        self.row_count = 0
         self.add(keys)
 
     @classmethod
@@ -148,7 +150,15 @@ class OwnNotes:
             elif key not in self._keys:
                 self._has_more = True
 
+    def count(self, attachment_id: UUID) -> None:
+        """One more row goes in this transaction."""
+        self.row_count += 1
+        self._last_id = attachment_id
+
     def __call__(self) -> None:
+        if self.row_count:
+            only_id = self._last_id if self.row_count == 1 else None
+            events.deleted.tell(attachment_id=only_id, count=self.row_count)
         with _log_outages():
             for keys in _split(self._keys, storage.MAX_DELETE):
                 carry_out_notes(ObjectDeletion.objects.filter(key__in=keys))
@@ -161,7 +171,7 @@ def _log_outages() -> Iterator[None]:
     try:
         yield
     except StorageUnavailable:
-        logger.warning("The store is down: noted deletions wait for the next purge_orphans.")
+        pass  # it was told, and the notes wait for the next purge_orphans
     except (OperationalError, InterfaceError) as error:
         logger.warning("Noted deletions wait for the next purge_orphans: %s", error)
 
@@ -204,6 +214,7 @@ def _delete_noted(notes: list[ObjectDeletion]) -> int:
     ObjectDeletion.objects.bulk_update(kept, ["due_at", "repeats", "attempts", "last_error"])
     kept_ids = {note.pk for note in kept}
     _get_rows([note for note in notes if note.pk not in kept_ids]).delete()
+    events.objects_deleted.tell(count=len(notes) - len(failed), refused_count=len(failed))
     return len(notes) - len(failed)
 
 

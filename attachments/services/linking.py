@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Model
 
+from attachments import events
 from attachments.conf import conf
 from attachments.errors import (
     AlreadyLinked,
@@ -57,6 +58,8 @@ def link_attachments(*, attachment_ids: Collection[UUID], message: Model, user: 
         unlinked = mine.ready().filter(message=None)
         reserve_room(message_id=message.pk, count=unlinked.count(), attr="attachment_ids")
         if unlinked.update(message=message) == len(ids):
+            facts = {"message_id": message.pk, "user_id": user.pk, "count": len(ids)}
+            transaction.on_commit(lambda: events.linked.tell(**facts))
             return
         found = mine.in_bulk()
         for attachment_id in ids:

@@ -1,27 +1,29 @@
-"""What the host hears of attachments: once for each change, after its commit."""
+"""What is told of attachments: once for each change, after its commit."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.dispatch import Signal
+from django.utils import timezone
 
 from attachments import events
 from attachments.models import Attachment, AttachmentQuerySet
 
 
 def tell_ready(attachment: Attachment) -> None:
-    _tell(events.attachment_ready, [attachment])
+    age = timezone.now() - attachment.created_at
+    _tell(events.published, attachment, seconds=round(age.total_seconds(), 3))
 
 
 def tell_refused(attachment: Attachment) -> None:
     """Of an attachment that has its error already."""
-    code = attachment.error["code"] if attachment.error else ""
-    _tell(events.attachment_refused, [attachment], code=code)
+    _tell(events.refused, attachment, code=attachment.error["code"] if attachment.error else "")
 
 
 def tell_deleted(attachment: Attachment, *, using: str) -> None:
-    _tell(events.attachment_deleted, [attachment], using=using)
+    """Tell the host of this row. Of how many went, ``OwnNotes`` tells."""
+    if events.attachment_deleted.receivers:
+        facts = _name(attachment)
+        transaction.on_commit(lambda: _tell_host_deleted(facts), using=using)
 
 
 def tell_all_deleted(doomed: AttachmentQuerySet) -> None:
@@ -29,20 +31,20 @@ def tell_all_deleted(doomed: AttachmentQuerySet) -> None:
     if events.attachment_deleted.receivers:
         # Locked, so that no other deletion tells of them too.
         rows = doomed.select_for_update().only("user_id", "message_id").order_by("pk")
-        _tell(events.attachment_deleted, list(rows), using=doomed.db)
+        facts = [_name(row) for row in rows]
+        transaction.on_commit(lambda: _tell_host_deleted(*facts), using=doomed.db)
 
 
-def _tell(
-    signal: Signal, attachments: Sequence[Attachment], *, using: str | None = None, **more: Any
-) -> None:
-    facts = [
-        {"attachment_id": row.pk, "user_id": row.user_id, "message_id": row.message_id}
-        for row in attachments
-    ]
+def _tell_host_deleted(*facts: dict[str, Any]) -> None:
+    for fact in facts:
+        events.attachment_deleted.send_robust(sender=Attachment, **fact)
 
-    def send() -> None:
-        for fact in facts:
-            signal.send_robust(sender=Attachment, **fact, **more)
 
-    if signal.receivers:
-        transaction.on_commit(send, using=using)
+def _name(row: Attachment) -> dict[str, Any]:
+    return {"attachment_id": row.pk, "user_id": row.user_id, "message_id": row.message_id}
+
+
+def _tell(event: events.Event, attachment: Attachment, **more: Any) -> None:
+    facts = _name(attachment) | more
+    facts |= {"content_type": attachment.content_type, "size_bytes": attachment.size_bytes}
+    transaction.on_commit(lambda: event.tell(**facts))

@@ -1,19 +1,16 @@
 """Originals that nobody needs any more: deleted soon after the answer, many in one call."""
 
-import logging
+from contextlib import suppress
 
-from attachments import storage
+from attachments import events, storage
 from attachments.errors import StorageUnavailable
 from attachments.services.soon import Soon
 
-logger = logging.getLogger(__name__)
-
 
 def _remove(keys: list[str]) -> None:
-    try:
-        storage.delete_objects(keys)
-    except StorageUnavailable:
-        logger.warning("Left for the next purge_orphans: %s uploads under pending/.", len(keys))
+    with suppress(StorageUnavailable):  # which was told; the next purge does it
+        refused = len(storage.delete_objects(keys))
+        events.objects_deleted.tell(count=len(keys) - refused, refused_count=refused)
 
 
 _originals = Soon(_remove)

@@ -32,6 +32,7 @@ from attachments.rules.filenames import clean_filename
 from attachments.rules.metadata import clean_metadata
 from attachments.services.linking import check_linkable, reserve_room
 from attachments.services.quotas import insert_what_fits
+from attachments.services.telling import tell_presigned
 
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)  # the contract
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
@@ -77,6 +78,7 @@ def presign_uploads(
     return _presign(requests, user=user, idempotency_key=idempotency_key)
 
 
+@tell_presigned
 def _presign(
     requests: Mapping[str, Mapping[str, Any]], *, user: User, idempotency_key: str | None
 ) -> list[Ticket]:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from time import monotonic
 from uuid import UUID
 
 from django.db.models import Count, Min, Q
 from django.utils import timezone
 
+from attachments import events
 from attachments.conf import conf
 from attachments.errors import OUTAGES, StorageUnavailable, WorkUnavailable
 from attachments.models import Attachment, AttachmentQuerySet
@@ -34,6 +36,7 @@ MAX_COUNTED = 1000
 class Step:
     """One thing that a worker does for an attachment."""
 
+    name: str
     find: Callable[[], AttachmentQuerySet]
     """The rows that need it, put off or not. Done, the row is not among them."""
     do: Callable[[Attachment], None]
@@ -46,14 +49,17 @@ class Step:
 STEPS = (
     # Before it is served. The attempt takes the row, and puts it off if that fails.
     Step(
+        name="verify",
         find=lambda: Attachment.objects.in_background().filter(status=Attachment.Status.VERIFYING),
         do=verify_in_background,
     ),
-    Step(find=Attachment.objects.quarantined, do=scan_quarantined),
+    Step(name="scan", find=Attachment.objects.quarantined, do=scan_quarantined),
     # Once it is ready, in any order: ``Attachment.has_work_left`` names them too
-    Step(find=Attachment.objects.without_checksum, do=add_checksum),
-    Step(find=Attachment.objects.uninspected, do=inspect_attachment),
+    Step(name="checksum", find=Attachment.objects.without_checksum, do=add_checksum),
+    Step(name="inspect", find=Attachment.objects.uninspected, do=inspect_attachment),
 )
+
+STEP_NAMES = tuple(step.name for step in STEPS)
 
 
 def process_attachment(*, attachment_id: UUID) -> None:
@@ -69,7 +75,10 @@ def process_attachment(*, attachment_id: UUID) -> None:
         # Put off before it is tried: so it is if the worker dies, or leaves it as it was.
         if attachment.is_ready and not rows.update(**put_off(attachment)):
             continue  # another worker was faster
+        started = monotonic()
         step.do(attachment)
+        seconds = round(monotonic() - started, 4)
+        events.processed.tell(attachment_id=attachment_id, step=step.name, seconds=seconds)
 
 
 def find_retry_time(attachment_id: UUID) -> datetime:

@@ -6,7 +6,7 @@ rest.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from itertools import chain, islice
 from uuid import UUID
@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
-from attachments import storage
+from attachments import events, storage
 from attachments.conf import conf
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, AttachmentQuerySet, IdempotencyKey, ObjectDeletion
@@ -131,6 +131,8 @@ def purge_attachments(
     _abort_forgotten_copies()
     report.processed = _process()
     _count_notes(report)
+    facts = asdict(report)
+    events.purged.tell(**{name: facts[name] for name in events.purged.facts})
     return report
 
 

@@ -1,14 +1,15 @@
 """One object read through the scanner: what it says, and what the row keeps of that."""
 
 import hashlib
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from django.utils import timezone
 
-from attachments import storage
+from attachments import events, storage
 from attachments.errors import ScannerUnavailable
 from attachments.models import Attachment
 from attachments.rules.checksums import spell_digest
@@ -31,11 +32,30 @@ def scan_object(
     ``storage.ObjectNotFound``, ``ScannerUnavailable``, ``StorageUnavailable``.
     """
     reading = _Reading(attachment, on_chunk, on_read)
-    with closing(reading.read()) as chunks:
-        verdict = get_scanner().scan(chunks)
+    with closing(reading.read()) as chunks, _tell_scanned(attachment) as tell:
+        tell(verdict := get_scanner().scan(chunks))
     if verdict.outcome == Outcome.CLEAN and not reading.is_complete:
         raise ScannerUnavailable(reason="it called clean what it had not read")
     return Scan(verdict=verdict, checksum_sha256=reading.checksum_sha256)
+
+
+@contextmanager
+def _tell_scanned(attachment: Attachment) -> Iterator[Callable[[Verdict], None]]:
+    facts: dict[str, Any] = {}
+
+    def take(verdict: Verdict) -> None:
+        facts.update(outcome=verdict.outcome.value, scanner=verdict.scanner, reason=verdict.reason)
+
+    started = monotonic()
+    try:
+        yield take
+    except ScannerUnavailable as error:
+        facts.update(outcome="unavailable", reason=error.reason)
+        raise
+    finally:
+        if facts:  # else the store failed, or another worker took the row
+            facts |= {"attachment_id": attachment.pk, "size_bytes": attachment.size_bytes}
+            events.scanned.tell(seconds=round(monotonic() - started, 4), **facts)
 
 
 @dataclass

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event, Thread
+from time import monotonic
 from uuid import UUID, uuid4
 
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Min
 from django.db.models.functions import Now
 
+from attachments import events
 from attachments.models import PeriodicJob
 from attachments.services.isolation import run_isolated
 from attachments.services.kept_usage import refresh_usage
@@ -43,6 +45,8 @@ JOBS = (
     Job(name="usage", every=timedelta(hours=1), run=refresh_usage),
     Job(name="purge", every=timedelta(days=1), run=purge_attachments),
 )
+
+JOB_NAMES = tuple(job.name for job in JOBS)
 
 
 def run_due_jobs() -> list[str]:
@@ -72,6 +76,7 @@ def _take(job: Job) -> UUID | None:
 
 def _run(job: Job, run_id: UUID) -> bool:
     pause = timedelta()  # if it is interrupted, another run takes it over at once
+    started = monotonic()
     try:
         with _keep_lease(run_id):
             result = run_isolated(job.run, name=f"job {job.name}")
@@ -79,6 +84,8 @@ def _run(job: Job, run_id: UUID) -> bool:
         pause = job.every if is_done else min(job.every, RETRY_AFTER)
     finally:
         PeriodicJob.objects.filter(run_id=run_id).update(due_at=Now() + pause, run_id=None)
+    seconds = round(monotonic() - started, 3)
+    events.job_ended.tell(job=job.name, is_done=is_done, seconds=seconds)
     return is_done
 
 

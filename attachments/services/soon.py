@@ -3,27 +3,30 @@
 import atexit
 from collections.abc import Callable
 from threading import Lock, Timer
+from typing import Any, Generic, TypeVar
 
 from django.db import connections
 
 DELAY_SECONDS = 1
 
+Item = TypeVar("Item", bound=Any)  # hashable, and in an order
 
-class Soon:
+
+class Soon(Generic[Item]):
     """Keys or ids that wait in this process for one call of ``do`` with all of them.
 
     A process that is killed loses them: the rows say what there is to do, too. One that ends by
     itself does it at once.
     """
 
-    def __init__(self, do: Callable[[list[str]], None]) -> None:
+    def __init__(self, do: Callable[[list[Item]], None]) -> None:
         self._do = do
         self._lock = Lock()
-        self._items: set[str] = set()
+        self._items: set[Item] = set()
         self._timer: Timer | None = None
         atexit.register(self.do_now)
 
-    def add(self, item: str) -> None:
+    def add(self, item: Item) -> None:
         with self._lock:
             self._items.add(item)
             if self._timer is None:
@@ -36,7 +39,7 @@ class Soon:
         if items := self.take():
             self._do(items)
 
-    def take(self) -> list[str]:
+    def take(self) -> list[Item]:
         """What waits, which is up to the caller now."""
         with self._lock:
             items, self._items = self._items, set()

@@ -44,6 +44,11 @@ def find_silence() -> WorkerSign | None:
     return sign if is_unanswered or _is_over(sign.expected_by, now) else None
 
 
+def has_seen_worker() -> bool:
+    """Whether one ever gave a sign."""
+    return WorkerSign.objects.filter(pk=1, seen_at__isnull=False).exists()
+
+
 def _is_over(moment: datetime | None, now: datetime | None) -> bool:
     return moment is not None and now is not None and moment < now
 

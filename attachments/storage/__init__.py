@@ -41,14 +41,17 @@ from attachments.storage.objects import (
     sign_upload,
 )
 from attachments.storage.parts import SetupStep
+from attachments.storage.places import hold_place, in_request
 from attachments.storage.policies import Role, build_policies
 from attachments.storage.public_read import Policy, ask_for_version
 from attachments.storage.refusals import advise
 from attachments.storage.steady_links import find_link_expiry
 from attachments.storage.versions import Versions
+from attachments.storage.watching import OUTCOMES as CALL_OUTCOMES
 from attachments.storage.wire import Reply, send
 
 __all__ = [
+    "CALL_OUTCOMES",
     "MAX_DELETE",
     "Archive",
     "ArchiveFileNotFound",
@@ -86,6 +89,8 @@ __all__ = [
     "get_public_url",
     "get_region",
     "has_bucket",
+    "hold_place",
+    "in_request",
     "inspect_object",
     "lets_in",
     "list_copies",

@@ -4,7 +4,6 @@ A client takes milliseconds to build and is safe to share between threads: one i
 for each key. Those that sign what clients see do it for the store as clients reach it.
 """
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,17 +28,17 @@ from django.core.files.storage import Storage, storages
 from django.core.files.storage.handler import InvalidStorageError
 from urllib3.exceptions import HTTPError
 
+from attachments import events
 from attachments.conf import conf
 from attachments.errors import StorageRefused, StorageUnavailable
 from attachments.rules.keys import hide_nonce
 from attachments.storage.digests import add_md5
 from attachments.storage.refusals import explain_mistake, explain_refusal, get_code, is_refusal
 from attachments.storage.steady_links import choose_signer
+from attachments.storage.watching import watch
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-logger = logging.getLogger(__name__)
 
 
 class StoreError(Exception):
@@ -144,6 +143,7 @@ def _open_client(backend: Any, **overrides: Any) -> "S3Client":
         client.meta.events.register_first("choose-signer.s3.GetObject", choose_signer)
     client.meta.events.register("before-call.s3", add_md5)
     client.meta.events.register("before-parse.s3.DeleteObjects", _refuse_other_pages)
+    watch(client)
     client._endpoint._response_parser_factory.set_parser_defaults(timestamp_parser=_parse_time)  # type: ignore[attr-defined]
     return client
 
@@ -227,7 +227,7 @@ def translate_errors(expected: dict[str, type[Exception]] | None = None) -> Iter
 
 
 def _explain(what: str, error: Exception) -> StoreError:
-    """Log it and give it as a cause, without what opens files: it is shown and kept."""
+    """Tell it and give it as a cause, without what opens files: it is shown and kept."""
     text = hide_nonce(f"{type(error).__name__}: {error}")
-    logger.warning("%s: %s", what, text)
+    events.store_failed.tell(reason=f"{what}: {text}")
     return StoreError(text)

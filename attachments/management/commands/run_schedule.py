@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from attachments import services
+from attachments.management.serving import serve_metrics
 from attachments.management.terminal import stop_at_outages
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             with stop_at_outages():
                 services.run_due_jobs()
             return
-        with _ending_at_sigterm() as is_ended:
+        with _ending_at_sigterm() as is_ended, serve_metrics():
             while not is_ended.wait(_run_due_jobs()):
                 pass
 

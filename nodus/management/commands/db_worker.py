@@ -14,6 +14,7 @@ from django.db import Error, InterfaceError, OperationalError, connection, conne
 from django_tasks_db.management.commands import db_worker
 
 from attachments import services
+from attachments.metrics import serve_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Command(db_worker.Command):
         if batch:
             super().handle(batch=batch, **options)
             return
-        with _leaving_signs():
+        with _leaving_signs(), serve_metrics():
             while not self._work(**options):
                 connections.close_all()
                 time.sleep(RETRY_SECONDS)
