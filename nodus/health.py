@@ -1,7 +1,10 @@
-"""GET /health, for load balancers and people."""
+"""GET /health, /health/live and /health/ready: for load balancers and people.
+
+Each part is asked in a thread of its own, so that the answer comes in time however a part hangs.
+"""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import Error, connection
@@ -13,13 +16,65 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from attachments import services, storage
+from attachments import scanning, services, storage
 from attachments.api.json_view import JSONViewMixin
-from attachments.errors import StorageUnavailable
+from attachments.errors import ScannerUnavailable, StorageUnavailable
+from attachments.probes import Probe, Unanswered
 
 logger = logging.getLogger(__name__)
 
 CONNECTED, UNAVAILABLE = "connected", "unavailable"
+WORKING, SILENT = "working", "silent"
+# The contract has 2 s for all of it. The parts are asked at once.
+PATIENCE_SECONDS = 1.5
+# A burst asks once, and hardly anybody is told of what was.
+FRESH_SECONDS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """What the database says of the work outside requests."""
+
+    backlog: services.Backlog | None
+    worker: str | None
+    """None if none was ever there."""
+
+
+def _ask_database() -> Background | None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error as error:
+        logger.warning("The database is not available: %s", error)
+        raise
+    try:
+        return Background(backlog=services.find_backlog(), worker=_find_worker())
+    except Error:  # before the first migrate, or since it was asked
+        return None
+
+
+def _find_worker() -> str | None:
+    if services.find_silence():
+        return SILENT
+    return WORKING if services.has_seen_worker() else None
+
+
+def _ask_scanner() -> None:
+    try:
+        scanning.ping_scanner()
+    except ScannerUnavailable as error:
+        logger.warning("The virus scanner is not available: %s", error.reason)
+        raise
+
+
+def _make_probe(ask: Any) -> Probe[Any]:
+    return Probe(ask, patience_seconds=PATIENCE_SECONDS, fresh_seconds=FRESH_SECONDS)
+
+
+# Why one of them fails is logged where it is asked, so that a burst logs it once.
+STORE, DATABASE = _make_probe(storage.ping_bucket), _make_probe(_ask_database)
+SCANNER = _make_probe(_ask_scanner)
+PROBES = (STORE, DATABASE, SCANNER)
 
 
 class BacklogSerializer(serializers.Serializer):
@@ -34,55 +89,89 @@ class HealthSerializer(serializers.Serializer):
     status = serializers.ChoiceField(choices=["ok", "error"])
     minio = serializers.ChoiceField(choices=[CONNECTED, UNAVAILABLE])
     database = serializers.ChoiceField(choices=[CONNECTED, UNAVAILABLE])
+    scanner = serializers.ChoiceField(
+        choices=[CONNECTED, UNAVAILABLE],
+        required=False,
+        help_text=_("Only if there is one. Without it, files wait; the status stays as it is."),
+    )
+    worker = serializers.ChoiceField(
+        choices=[WORKING, SILENT],
+        required=False,
+        help_text=_("Only if one was ever seen. Without it, files wait, too."),
+    )
     waiting = BacklogSerializer(
         required=False,
         help_text=_("Only if files have waited too long for a worker or the virus scanner."),
     )
 
 
-class HealthView(JSONViewMixin, APIView):
+class LiveSerializer(serializers.Serializer):
+    status = serializers.ChoiceField(choices=["ok"])
+
+
+class OpenView(JSONViewMixin, APIView):
     authentication_classes = ()
     permission_classes = [AllowAny]
     throttle_classes = ()
 
+
+class LiveView(OpenView):
     @extend_schema(
-        operation_id="getHealth",
+        operation_id="getLiveness",
         tags=["Health"],
-        summary=_("Whether the store and the database answer"),
-        responses={
-            200: HealthSerializer,
-            503: OpenApiResponse(HealthSerializer, _("A part failed.")),
-        },
+        summary=_("Whether this server answers at all"),
+        responses={200: LiveSerializer},
     )
     def get(self, request: Request) -> Response:
-        parts = {"minio": _ask_store(), "database": _ask_database()}
-        is_ok = set(parts.values()) == {CONNECTED}
-        body: dict[str, Any] = {"status": "ok" if is_ok else "error", **parts}
-        if parts["database"] == CONNECTED and (backlog := _find_backlog()):
-            body["waiting"] = asdict(backlog)
-        return Response(body, status=200 if is_ok else 503)
+        return Response({"status": "ok"})
 
 
-def _ask_store() -> str:
+_describe = extend_schema(
+    tags=["Health"],
+    summary=_("Whether the store and the database answer"),
+    responses={
+        200: HealthSerializer,
+        503: OpenApiResponse(HealthSerializer, _("A part failed.")),
+    },
+)
+
+
+class HealthView(OpenView):
+    @extend_schema(operation_id="getHealth")
+    @_describe
+    def get(self, request: Request) -> Response:
+        return _answer()
+
+
+class ReadyView(OpenView):
+    @extend_schema(operation_id="getReadiness")
+    @_describe
+    def get(self, request: Request) -> Response:
+        return _answer()
+
+
+def _answer() -> Response:
+    probes = [STORE, DATABASE, *([SCANNER] if scanning.can_ping() else [])]
+    for probe in probes:
+        probe.start()
+    (minio, _bucket), (database, background), *scanner = map(_ask, probes)
+    is_ok = minio == database == CONNECTED
+    body: dict[str, Any] = {
+        "status": "ok" if is_ok else "error",
+        "minio": minio,
+        "database": database,
+        **({"scanner": scanner[0][0]} if scanner else {}),
+    }
+    if background and background.worker:
+        body["worker"] = background.worker
+    if background and background.backlog:
+        body["waiting"] = asdict(background.backlog)
+    return Response(body, status=200 if is_ok else 503)
+
+
+def _ask(probe: Probe[Any]) -> tuple[str, Any]:
+    """Whether it answers, and what."""
     try:
-        storage.ping_bucket()
-    except StorageUnavailable:
-        return UNAVAILABLE
-    return CONNECTED
-
-
-def _find_backlog() -> services.Backlog | None:
-    try:
-        return services.find_backlog()
-    except Error:  # before the first migrate, or since it was asked
-        return None
-
-
-def _ask_database() -> str:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Error as error:
-        logger.warning("The database is not available: %s", error)
-        return UNAVAILABLE
-    return CONNECTED
+        return CONNECTED, probe.get()
+    except (StorageUnavailable, ScannerUnavailable, Error, Unanswered):
+        return UNAVAILABLE, None

@@ -16,7 +16,7 @@ def main() -> None:
         f"http://127.0.0.1:{port}/health", headers={"Host": host or "localhost"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=29):  # noqa: S310 (the address is ours)
+        with urllib.request.urlopen(request, timeout=5):  # noqa: S310 (the address is ours)
             pass
     except urllib.error.HTTPError as error:
         sys.exit(error.read().decode())

@@ -44,6 +44,8 @@ def test_operations_stand_in_the_order_of_use_under_their_tags(schema):
         (["Conversations"], "createMessage"),
         (["Conversations"], "listMessages"),
         (["Health"], "getHealth"),
+        (["Health"], "getLiveness"),
+        (["Health"], "getReadiness"),
     ]
 
 

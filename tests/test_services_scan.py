@@ -313,6 +313,7 @@ def test_a_purge_goes_on_without_the_scanner(user, confirm, use_scanner):
     assert Attachment.objects.get().status == "scanning"
 
 
+@pytest.mark.django_db(transaction=True)  # health asks by a connection of its own
 def test_files_that_were_to_be_scanned_wait_when_the_scanner_is_taken_away(
     user, confirm, use_scanner, api, real_clamd
 ):
@@ -580,6 +581,7 @@ def test_a_long_backlog_is_not_counted_to_its_end(user, confirm, real_clamd, mon
     assert services.find_backlog().files == 2
 
 
+@pytest.mark.django_db(transaction=True)  # health asks by a connection of its own
 def test_the_backlog_is_told_when_it_is_old(user, confirm, api, real_clamd):
     row = confirm(user)
     assert services.find_backlog() is None  # a worker will take it any moment

@@ -50,6 +50,13 @@ class ClamdScanner:
             signatures_version=int(signatures) if signatures else None,
         )
 
+    def ping(self) -> None:
+        """Raises ``ScannerUnavailable`` unless clamd answers."""
+        with _connect() as connection:
+            connection.send(b"zPING\0")
+            if connection.read_answer(CONNECT_SECONDS) != "PONG":
+                raise ScannerUnavailable(reason="PING is not answered as clamd does")
+
 
 def _ask_version() -> str:
     with _connect() as connection:

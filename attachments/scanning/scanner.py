@@ -43,6 +43,16 @@ class Scanner(Protocol):
         ...
 
 
+def can_ping() -> bool:
+    """Whether there is a scanner that can be asked if it answers: it has a method ``ping``."""
+    return bool(conf.scanner) and hasattr(import_string(conf.scanner), "ping")
+
+
+def ping_scanner() -> None:
+    """Raises ``ScannerUnavailable`` if it does not answer."""
+    get_scanner().ping()  # type: ignore[attr-defined]
+
+
 def get_scanner() -> Scanner:
     """A new scanner of the class that the settings name. Raises ``ScannerUnavailable``."""
     if not conf.scanner:
