@@ -8,7 +8,7 @@ from psycopg_pool import ConnectionPool
 from psycopg_pool.base import AttemptWithBackoff
 
 # A request waits for a connection no longer than a client waits for an answer.
-_WAIT_SECONDS = 5
+_WAIT_SECONDS = 1.5
 _POOL = {"min_size": 1, "max_size": 8, "timeout": _WAIT_SECONDS}
 # A pool pauses after each connection that does not work any more, each time twice as long. From its
 # own second on, the four that a restart broke would take longer than a request waits.
@@ -48,7 +48,7 @@ def complete_postgres(config: dict[str, Any], *, is_pgbouncer: bool) -> dict[str
         "DISABLE_SERVER_SIDE_CURSORS": is_pgbouncer,
         **config,
         "OPTIONS": {
-            "connect_timeout": _WAIT_SECONDS,
+            "connect_timeout": 2,  # libpq takes no less
             # PostgreSQL parses and plans a statement once per connection.
             "server_side_binding": True,
             "prepare_threshold": None if is_pgbouncer else 5,

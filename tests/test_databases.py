@@ -20,8 +20,8 @@ from nodus.dev.embedded import find_free_ports
 from tests.databases import get_database_url
 
 URL = "postgres://nodus:secret@db.example.com/nodus"
-POOL = {"min_size": 1, "max_size": 8, "timeout": 5}
-PREPARED = {"connect_timeout": 5, "server_side_binding": True, "prepare_threshold": 5}
+POOL = {"min_size": 1, "max_size": 8, "timeout": 1.5}
+PREPARED = {"connect_timeout": 2, "server_side_binding": True, "prepare_threshold": 5}
 
 
 def read(query="", *, is_pgbouncer=False):
@@ -101,6 +101,48 @@ def test_connections_that_the_server_closed_are_not_used(user):
 
     assert closed >= (POOL["max_size"],)
     user.refresh_from_db()
+
+
+@pytest.fixture
+def full_pool(monkeypatch):
+    """All connections are taken, until the test is over."""
+    connection.close()
+    connection.close_pool()
+    pool = connection.pool
+    pool.open()
+    held = [pool.getconn() for _ in range(POOL["max_size"])]
+    monkeypatch.setattr(pool, "timeout", 0.01)
+    yield
+    for one in held:
+        pool.putconn(one)
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_call_that_gets_no_connection(request, user, api):
+    caller = api(user)
+    request.getfixturevalue("full_pool")
+
+    response = caller.get("/api/v1/attachments")
+
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert response.json()["errors"][0]["code"] == "database_unavailable"
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_page_that_gets_no_connection(request, staff_user, client):
+    client.force_login(staff_user)
+    request.getfixturevalue("full_pool")
+
+    response = client.get("/admin/")
+
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert response.content == b"The database is not available. Try again later."
+
+
+def test_a_request_waits_for_a_connection_for_less_than_a_client_may():
+    assert read()["OPTIONS"]["pool"]["timeout"] < 2
 
 
 # PgBouncer, as Debian has it

@@ -472,7 +472,7 @@ values = {**vars(settings), **vars(gunicorn_conf)}
 values["ATTACHMENTS"] = {**DEFAULTS, **values["ATTACHMENTS"]}
 values["STORAGES"]["attachments"]["OPTIONS"].pop("client_config")
 names = ["DEBUG", "ALLOWED_HOSTS", "DATABASES", "CACHES", "STORAGES", "ATTACHMENTS", "LOGGING"]
-names += ["LANGUAGE_CODE", "bind", "workers", "accesslog"]
+names += ["LANGUAGE_CODE", "LOG_REQUESTS", "bind", "workers"]
 print(json.dumps({name: values[name] for name in names}))
 """
     path = {"PATH": image.environment["PATH"]}  # none of the variables that the Dockerfile sets
