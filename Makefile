@@ -66,6 +66,7 @@ format: $(INSTALLED) ## Format the code
 bench: $(INSTALLED) ## Measure requests per second and bytes moved (beside peers that PEERS_PYTHON, PEERS_DIR name)
 	@$(BIN)/python -m tests.benchmarks.upload_flow
 	@$(BIN)/python -m tests.benchmarks.limits
+	@$(BIN)/python -m tests.benchmarks.watched
 
 SCALES := purge reconcile admin lists usage deletions
 bench-large: $(INSTALLED) ## Measure at 200,000 objects and 1,000,000 rows
