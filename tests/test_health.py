@@ -86,11 +86,11 @@ def test_while_a_part_hangs_one_thread_waits(api, bucket, hang):
 
 
 def test_the_database_is_down(api, bucket, monkeypatch, caplog):
-    def fail():
-        raise OperationalError("connection to server at 10.0.0.1, user nodus failed")
+    class Broken:
+        def cursor(self):
+            raise OperationalError("connection to server at 10.0.0.1, user nodus failed")
 
-    monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.cursor", fail)
-    monkeypatch.setattr(health.connection.__class__, "__getattr__", lambda *_: fail)
+    monkeypatch.setattr(health, "connection", Broken())
 
     response = api().get("/health")
 
