@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from threading import Event, Thread
 
 from rich.console import Console
@@ -76,15 +76,13 @@ def main() -> int:
 def measure_watching(directory: Path, client: Client, size: Size) -> Figure:
     """Presigns per second of a server that is watched, to those of one that is not."""
     with serve(directory) as watched, serve(directory, BENCHMARK_UNWATCHED="1") as unwatched:
+        request = [client.presign()] * size.requests
         ratios = []
-        for number in range(1 + size.rounds):
-            # The order changes, so that whoever comes second has no advantage.
-            servers = [watched, unwatched] if number % 2 else [unwatched, watched]
-            rates = {
-                server.port: _measure(server, [client.presign()] * size.requests)
-                for server in servers
-            }
-            ratios.append(rates[watched.port] / rates[unwatched.port])
+        for _ in range(1 + size.rounds):
+            before, rate, after = (
+                _measure(server, request) for server in (unwatched, watched, unwatched)
+            )
+            ratios.append(rate / mean([before, after]))
     return Figure(
         name="presign, watched to unwatched", value=median(ratios[1:]), wanted=MIN_PRESIGN
     )
@@ -109,7 +107,7 @@ def measure_hang(directory: Path, client: Client, size: Size) -> Iterator[Figure
             health_seconds = max(_time_health(server) for _ in range(3))
         after = _measure_kinds(server, kinds, size)
     for name in kinds:
-        ratio = during[name] / ((before[name] + after[name]) / 2)
+        ratio = during[name] / mean([before[name], after[name]])
         yield Figure(name=f"{name} while the store hangs", value=ratio, wanted=MIN_READS)
     yield Figure(
         name="/health while it hangs, seconds",
