@@ -15,9 +15,8 @@ from attachments.events import request_id
 
 REPEAT_AFTER_SECONDS = 60
 
-# What no line shows is not looked up: "Optimization" in Python's Logging HOWTO.
+# No line shows where it was written: "Optimization" in Python's Logging HOWTO.
 logging._srcfile = None
-logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 _encode = json.JSONEncoder(default=str, ensure_ascii=False).encode
 

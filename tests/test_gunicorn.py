@@ -48,7 +48,9 @@ class Server:
         return self.process.wait(40)
 
     def read_log(self):
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line[0] == "{"]
+        return [
+            json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")
+        ]
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def serve(tmp_path, user):
             session.headers["Authorization"] = f"Bearer {AccessToken.for_user(user)}"
             server = Server(process, path, port, session)
             try:
-                wait_for(lambda: path.read_text().count("Booting worker") == 2)
+                wait_for(lambda: path.read_text().count("Booting worker") == 2, log=path)
                 yield server
             finally:
                 if process.poll() is None:
@@ -82,10 +84,10 @@ def serve(tmp_path, user):
     return start
 
 
-def wait_for(find):
+def wait_for(find, *, log=None):
     deadline = time.monotonic() + 30
     while not find():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, log and log.read_text()
         time.sleep(0.05)
 
 
@@ -109,7 +111,7 @@ def test_what_several_processes_count_is_one_number(serve, bucket, post_file, sa
 
         dead = find_workers(server)[0]
         dead.kill()
-        wait_for(lambda: server.log.read_text().count("Booting worker") == 3)
+        wait_for(lambda: server.log.read_text().count("Booting worker") == 3, log=server.log)
 
         assert server.count("attachments_presigned_total") == 6
         assert server.count("attachments_waiting", kind="pending") == 5
