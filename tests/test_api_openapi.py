@@ -72,6 +72,8 @@ def test_each_call_describes_these_statuses_and_no_other(schema):
         "createMessage": "201 400 401 403 404 409 413 415 503",
         "listMessages": "200 401 404 503",
         "getHealth": "200 503",
+        "getLiveness": "200",
+        "getReadiness": "200 503",
     }
 
 
