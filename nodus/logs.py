@@ -1,6 +1,6 @@
 """Logs: one line for each event, as JSON in production and for people in development.
 
-The formatters are our own: one of structlog takes three times as long for a line, and each request
+The formatters are our own: one of structlog takes several times as long for a line, and each request
 writes two.
 """
 

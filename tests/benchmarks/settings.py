@@ -6,6 +6,7 @@ from nodus.settings import *  # noqa: F403
 DEBUG = WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = False
 ROOT_URLCONF = "tests.benchmarks.urls"
 FLOOR_PATH = "/benchmarks/floor"
+LOGGING["handlers"]["console"]["formatter"] = "json"  # noqa: F405
 
 if env.bool("BENCHMARK_UNWATCHED", default=False):  # noqa: F405
     # As if there were no metrics, no log of events and requests, and no ids: to compare with.
