@@ -1,7 +1,7 @@
 """Logs: one line for each event, as JSON in production and for people in development.
 
-The formatters are our own: one of structlog takes several times as long for a line, and each request
-writes two.
+The formatters are our own: one of structlog takes several times as long for a line, and each
+request writes two.
 """
 
 import json
