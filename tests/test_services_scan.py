@@ -224,6 +224,18 @@ def test_a_file_waits_for_a_scanner_that_is_down(user, confirm, use_scanner, rea
     assert (row.status, row.tries) == ("ready", 0)
 
 
+def test_a_verdict_on_other_bytes_is_none(user, confirm, monkeypatch, real_clamd):
+    """A page of a proxy in the place of the file is clean."""
+    row = confirm(user)
+    monkeypatch.setattr(storage, "read_object", lambda key: iter([b"<html>Please log in</html>"]))
+
+    with pytest.raises(StorageUnavailable):
+        process_now(row)
+
+    row.refresh_from_db()
+    assert (row.status, row.scan_outcome) == ("scanning", "")
+
+
 def test_the_command_says_what_still_waits(user, confirm, use_scanner, real_clamd):
     use_scanner("unix:///nowhere/clamd.sock")
     confirm(user)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from attachments import services, storage
-from attachments.errors import StorageRefused
+from attachments.errors import StorageRefused, StorageUnavailable
 from attachments.storage import bucket as bucket_module
 from attachments.storage import copies
 from attachments.storage.cors import ask_preflight
@@ -709,3 +709,36 @@ def test_each_state_is_read_without_a_change(proxy, bucket):
         read()
 
     assert [call.operation[:3] for call in proxy.calls] == ["Get"] * 5
+
+
+# A proxy that answers in the store's place
+
+
+@pytest.mark.parametrize(
+    ("operation", "ask"),
+    [
+        ("ListObjectsV2", lambda: list(storage.list_objects("attachments/"))),
+        ("ListMultipartUploads", lambda: list(storage.list_copies("attachments/"))),
+        ("DeleteObjects", lambda: storage.delete_objects(["attachments/1"])),
+        ("PutObject", lambda: put(b"hello")),
+        ("GetObject", lambda: storage.inspect_object("attachments/1")),
+        ("GetObject", lambda: b"".join(storage.read_object("attachments/1"))),
+        ("HeadObject", lambda: storage.tell_checksum("attachments/1")),
+        ("AbortMultipartUpload", lambda: storage.abort_copy(target="attachments/1", upload_id="1")),
+    ],
+)
+def test_a_page_is_no_answer(proxy, bucket, operation, ask):
+    """botocore reads in it an empty listing, or that all was done: rows would count as lost."""
+    proxy.answer(operation, 200, b"<html>Please log in</html>", {"Content-Type": "text/html"})
+
+    with pytest.raises(StorageUnavailable):
+        ask()
+
+
+def put(content):
+    storage.put_object(
+        key="attachments/1",
+        content=BytesIO(content),
+        checksum_sha256=get_checksum(content),
+        headers=HEADERS,
+    )

@@ -10,7 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from attachments import events, storage
-from attachments.errors import ScannerUnavailable
+from attachments.errors import ScannerUnavailable, StorageUnavailable
 from attachments.models import Attachment
 from attachments.rules.checksums import spell_digest
 from attachments.scanning import Outcome, Verdict, get_scanner
@@ -71,11 +71,15 @@ class _Reading:
         chunks = storage.read_object(self.attachment.key)
         if (self.attachment.size_bytes or 0) > READ_AHEAD_FROM:
             chunks = read_ahead(chunks)
+        size_bytes = 0
         for chunk in chunks:
             self.on_chunk()
             if is_hashed:
                 self._digest.update(chunk)
+            size_bytes += len(chunk)
             yield chunk
+        if size_bytes != self.attachment.size_bytes:  # a verdict on other bytes is none
+            raise StorageUnavailable
         self.is_complete = True
         self.on_read()
 

@@ -47,7 +47,16 @@ class StoreError(Exception):
 
 ALIAS = "attachments"
 COPY_PATIENCE = 3  # times the read timeout: 30 s for up to 100 MiB, or for a part of 32 MiB
-OK = 200
+_OK = (200, 206)
+_TELL_ETAG = ("GetObject", "HeadObject", "PutObject")
+_ANSWERS = {
+    "CompleteMultipartUpload": b"CompleteMultipartUploadResult",
+    "DeleteObjects": b"DeleteResult",
+    "ListMultipartUploads": b"ListMultipartUploadsResult",
+    "ListObjectVersions": b"ListVersionsResult",
+    "ListObjectsV2": b"ListBucketResult",
+}
+"""What the document is called that answers a call."""
 _opening = Lock()
 
 
@@ -142,7 +151,7 @@ def _open_client(backend: Any, **overrides: Any) -> "S3Client":
     if backend.client_config.signature_version is not botocore.UNSIGNED:
         client.meta.events.register_first("choose-signer.s3.GetObject", choose_signer)
     client.meta.events.register("before-call.s3", add_md5)
-    client.meta.events.register("before-parse.s3.DeleteObjects", _refuse_other_pages)
+    client.meta.events.register("before-parse.s3", _refuse_other_pages)
     watch(client)
     client._endpoint._response_parser_factory.set_parser_defaults(timestamp_parser=_parse_time)  # type: ignore[attr-defined]
     return client
@@ -158,10 +167,22 @@ def _parse_time(value: Any) -> datetime:
         return parse_timestamp(value)
 
 
-def _refuse_other_pages(response_dict: dict[str, Any], **kwargs: Any) -> None:
-    """Let a page of some proxy be no answer: botocore would read that nothing was refused."""
-    if response_dict["status_code"] == OK and b"DeleteResult" not in response_dict["body"]:
-        raise ResponseParserError("DeleteObjects was answered without a DeleteResult.")
+def _refuse_other_pages(operation_model: Any, response_dict: dict[str, Any], **kwargs: Any) -> None:
+    """Let a page of some proxy be no answer, although it comes with 200.
+
+    botocore would read in it an empty listing, or that all was done; and it has bytes of a file.
+    """
+    if response_dict["status_code"] not in _OK:
+        return
+    name, body = operation_model.name, response_dict["body"]
+    if name in _TELL_ETAG:
+        is_answer = "ETag" in response_dict["headers"]
+    elif name in _ANSWERS:
+        is_answer = _ANSWERS[name] in body
+    else:
+        is_answer = name != "AbortMultipartUpload" or not body
+    if not is_answer:
+        raise ResponseParserError(f"What answers {name} is not S3.")
 
 
 def _end_redirects(response: Any, request_dict: dict[str, Any], **kwargs: Any) -> None:
