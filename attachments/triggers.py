@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import NotSupportedError, connections, transaction
 
-from attachments import usage_sql
+from attachments import quota_sql, usage_sql
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ TRIGGERS = [NOTE_DELETIONS, *USAGE_TRIGGERS]
 
 
 def ensure_triggers(using: str, **kwargs: Any) -> None:
-    """After each migrate: make every trigger what this release wants it to be.
+    """After each migrate: make every trigger, and the function of quotas, what they should be.
 
     SQLite drops them when it remakes the table. What is right already is not touched, as that
     would lock the table under running servers. Usage that was not counted is counted now.
@@ -119,7 +119,7 @@ def ensure_triggers(using: str, **kwargs: Any) -> None:
         if not {"attachments", "attachments_usage"}.issubset(tables):
             return
         if connection.vendor == "postgresql":
-            _ensure_fit(cursor)
+            quota_sql.ensure_function(cursor)
         wrong = [trigger for trigger in TRIGGERS if not is_right(cursor, trigger)]
         if not wrong:
             return
@@ -128,10 +128,6 @@ def ensure_triggers(using: str, **kwargs: Any) -> None:
                 make(cursor, trigger)
             if any(trigger in USAGE_TRIGGERS for trigger in wrong):
                 cursor.execute(usage_sql.RECOUNT)
-
-
-# A plan that was made when its tables were empty is run when they are large.
-_NO_SEQSCAN = "SET enable_seqscan = off"
 
 
 def _is_right_on_postgresql(cursor: Any, trigger: Trigger) -> bool:
@@ -149,7 +145,7 @@ def _make_on_postgresql(cursor: Any, trigger: Trigger) -> None:
     if trigger.is_deferred:
         cursor.execute(usage_sql.CREATE_CHANGES)
         kind, when = "CONSTRAINT TRIGGER", "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
-        setting = _NO_SEQSCAN
+        setting = quota_sql.NO_SEQSCAN
     cursor.execute(
         f"CREATE OR REPLACE FUNCTION {trigger.name}() RETURNS trigger LANGUAGE plpgsql {setting} "
         f"AS $${trigger.postgresql_body}$$"
@@ -162,16 +158,6 @@ def _make_on_postgresql(cursor: Any, trigger: Trigger) -> None:
         cursor.execute(
             f"CREATE {kind} {trigger.name} {trigger.postgresql_event} {when} "
             f"EXECUTE FUNCTION {trigger.name}()"
-        )
-
-
-def _ensure_fit(cursor: Any) -> None:
-    """The function of quotas, which no trigger runs."""
-    cursor.execute("SELECT prosrc FROM pg_proc WHERE oid = to_regproc(%s)", [usage_sql.FIT_NAME])
-    if cursor.fetchone() != (usage_sql.FIT_BODY,):
-        cursor.execute(
-            f"CREATE OR REPLACE FUNCTION {usage_sql.FIT_NAME}({usage_sql.FIT_ARGUMENTS}) "
-            f"RETURNS boolean LANGUAGE plpgsql {_NO_SEQSCAN} AS $${usage_sql.FIT_BODY}$$"
         )
 
 

@@ -9,7 +9,7 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from attachments import services, storage, usage_sql
+from attachments import quota_sql, services, storage
 from attachments.errors import (
     ContentTypeNotAllowed,
     FileTooLarge,
@@ -350,7 +350,7 @@ def test_with_limits_a_presign_is_still_one_statement(user, limit):
 def test_migrate_makes_the_function_anew(user, limit):
     limit(QUOTA_MB_PER_USER=1)
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP FUNCTION {usage_sql.FIT_NAME}")
+        cursor.execute(f"DROP FUNCTION {quota_sql.FUNCTION}")
 
     ensure_triggers("default")
 

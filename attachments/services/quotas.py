@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from attachments import usage_sql
+from attachments import quota_sql
 from attachments.errors import QuotaExceeded, TooManyUnconfirmed
 from attachments.models import Attachment
 from attachments.policy import Limits, User
@@ -36,7 +36,7 @@ def measure_use(user: User) -> Use:
     """In one query, of a few rows however many files there are."""
     pk, now = _name_user_and_moment(user)
     with connection.cursor() as cursor:
-        cursor.execute(usage_sql.MEASURE_USE[connection.vendor], {"user": pk, "now": now})
+        cursor.execute(quota_sql.MEASURE_USE[connection.vendor], {"user": pk, "now": now})
         files, used_bytes, unconfirmed, unconfirmed_bytes = cursor.fetchone()
     return Use(
         files=files,
@@ -73,7 +73,7 @@ def _insert_at_once(user: User, limits: Limits, attachments: Sequence[Attachment
     (row,) = attachments
     pk, now = _name_user_and_moment(user)
     asked = [pk, now, row.size_range[1], 1, limits.quota_bytes, limits.max_unconfirmed]
-    return Attachment.insert_if(usage_sql.FIT, asked, row)
+    return Attachment.insert_if(quota_sql.FITS, asked, row)
 
 
 def reserve_space(*, user: User, limits: Limits, attachments: Sequence[Attachment]) -> None:
@@ -113,4 +113,4 @@ def _name_user_and_moment(user: User) -> tuple[Any, Any]:
 def _lock_use(user: User) -> None:
     """Not the row of usage: transactions lock those last (``usage_sql``), and some have none."""
     with connection.cursor() as cursor:
-        cursor.execute(usage_sql.LOCK_USE[connection.vendor], [str(user.pk)])
+        cursor.execute(quota_sql.LOCK_USE[connection.vendor], [str(user.pk)])
