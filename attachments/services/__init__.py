@@ -18,6 +18,7 @@ from attachments.services.bulk import (
 from attachments.services.confirm import confirm_upload
 from attachments.services.deletions import OwnNotes, carry_out_deletions, note_deletions
 from attachments.services.findings import Finding, FindingKind
+from attachments.services.inserting import MAX_IDEMPOTENCY_KEY_LENGTH
 from attachments.services.inspect_waiting import (
     InspectionReport,
     count_uninspected,
@@ -29,12 +30,7 @@ from attachments.services.linking import link_attachments
 from attachments.services.listing import VisibleAttachments
 from attachments.services.news import tell_deleted
 from attachments.services.pending import remove_now
-from attachments.services.presign import (
-    MAX_IDEMPOTENCY_KEY_LENGTH,
-    Ticket,
-    presign_upload,
-    presign_uploads,
-)
+from attachments.services.presign import Ticket, presign_upload, presign_uploads
 from attachments.services.process import (
     STEP_NAMES,
     Backlog,
