@@ -39,7 +39,7 @@ class BearerAuthentication(JWTAuthentication):
             raise TokenNotValid from error
 
     def get_raw_token(self, header: bytes) -> bytes | None:
-        """In any case: ``bearer`` is the same scheme (RFC 9110, 11.1)."""
+        """``bearer``, in capitals or not, is the same scheme (RFC 9110, 11.1)."""
         scheme, _, rest = header.partition(b" ")
         return super().get_raw_token(scheme.capitalize() + b" " + rest)
 

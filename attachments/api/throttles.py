@@ -43,11 +43,7 @@ def limit_failed_logins(request: HttpRequest | Request) -> Iterator[None]:
     if rate is None:
         yield
         return
-    who = name_client(
-        peer=request.META.get("REMOTE_ADDR", ""),
-        forwarded_for=request.META.get("HTTP_X_FORWARDED_FOR", ""),
-        trusted_proxies=conf.trusted_proxies,
-    )
+    who = _name_client(request)
     if seconds := rates.take(scope="token", who=who, rate=rate):
         raise Throttled(seconds)
     is_failed = False
@@ -59,3 +55,11 @@ def limit_failed_logins(request: HttpRequest | Request) -> Iterator[None]:
     finally:
         if not is_failed:
             rates.give_back(scope="token", who=who, rate=rate)
+
+
+def _name_client(request: HttpRequest | Request) -> str:
+    return name_client(
+        peer=request.META.get("REMOTE_ADDR", ""),
+        forwarded_for=request.META.get("HTTP_X_FORWARDED_FOR", ""),
+        trusted_proxies=conf.trusted_proxies,
+    )

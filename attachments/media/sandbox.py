@@ -28,7 +28,7 @@ MEMORY_BYTES = 2**30
 _START = (
     "import sys; sys.path[:] = sys.argv[2:]; from attachments.decoding.process import main; main()"
 )
-# How a process ends that crashed over its file, or met a limit. Others were ended from elsewhere.
+# The file is to blame for these: a crash, or a limit. Any other signal came from elsewhere.
 _FAULTS = tuple(
     -getattr(signal, name)
     for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE", "SIGXCPU", "SIGXFSZ")
@@ -53,7 +53,7 @@ class Job:
 
 
 def run_decoder(job: Job, file: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
-    """Its JSON and its bytes; None if the file is broken or hostile, and so if it said nonsense.
+    """Its JSON and its bytes; None if the file is broken or hostile, or the answer is nonsense.
 
     ``file`` is a file of the operating system, read from its start. Raises ``DecodingUnavailable``
     if nothing can be told of the file: the process could not start, was stopped, had no room for
@@ -70,7 +70,7 @@ def run_decoder(job: Job, file: IO[bytes]) -> tuple[dict[str, Any], bytes] | Non
         return None
     if status:
         raise DecodingUnavailable(reason=f"the decoder was stopped ({_spell(status)})")
-    # It may be longer where the system has no limit on files.
+    # A system without a limit on files lets it be longer.
     is_complete = len(answer) <= job.max_output_bytes
     return _read(answer.removeprefix(BEGUN)) if is_complete else None
 

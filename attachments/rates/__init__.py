@@ -17,7 +17,7 @@ _of_this_process = ProcessWindows()
 def take(*, scope: str, who: str, rate: str) -> int:
     """Count a request of ``who``: give 0, or the whole seconds until one is due again.
 
-    Whoever waits for so long is let through then. What is refused does not count. Raises
+    Whoever waits so long is let through. Refused requests do not count. Raises
     ``RateLimitUnavailable`` if Redis is away and ``RATE_LIMIT_FAIL_OPEN`` is off.
     """
     seconds = _find_windows().take(f"{scope}/{who}", _parse(rate))

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-# Of Django's cache alone; redis-py does not know them.
+# redis-py does not know these options of Django's cache.
 _NOT_OF_REDIS = {"serializer", "pool_class", "parser_class"}
 
 
@@ -17,10 +17,10 @@ def find_redis() -> tuple[str, tuple[tuple[str, Any], ...]] | None:
     if not _is_redis(default["BACKEND"]):
         return None
     location = default["LOCATION"]
-    # As Django has it: the first server is the one to write to.
+    # Django writes to the first server.
     url = re.split("[;,]", location)[0] if isinstance(location, str) else location[0]
     options = default.get("OPTIONS") or {}
-    # Capitals are django-redis's own.
+    # django-redis has options of its own, in capitals.
     ours = {name for name in options if name.islower()} - _NOT_OF_REDIS
     return url, tuple((name, options[name]) for name in sorted(ours))
 

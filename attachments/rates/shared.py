@@ -27,7 +27,7 @@ RETRY_SECONDS = 2
 
 
 class _Client(local):
-    """A connection of each thread: no pool, which looks before each use whether one still works."""
+    """Each thread has a connection: a pool would look before each use whether one still works."""
 
     def __init__(self, url: str, options: dict[str, Any]) -> None:
         from redis import ConnectionError as Disconnected
@@ -71,7 +71,7 @@ class RedisWindows:
         if windows.hit(rate, key):
             return 0
         window = windows.get_window_stats(rate, key)
-        if window.remaining > 0:  # since then
+        if window.remaining > 0:  # a hit has ceased to count since
             return 1
         return floor(window.reset_time - time()) + 1
 
@@ -127,7 +127,7 @@ class RedisWindows:
         if not self._away_until:
             return
         with self._lock:
-            was_away, self._away_until = self._told, 0.0
-            self._told = set()
-        if was_away:
+            self._away_until = 0.0
+            was_told, self._told = self._told, set()
+        if was_told:
             logger.warning("Redis works again, and rates are counted.")

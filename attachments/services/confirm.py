@@ -93,9 +93,9 @@ def verify_in_background(attachment: Attachment) -> None:
 
 
 def _take(attachment: Attachment, user: User) -> Attempt:
-    """What was promised in time fits; what comes late counts no more, and has to fit again.
+    """Take the row. An upload whose time is over counts no more, so it has to fit again.
 
-    Raises ``UploadInProgress``, and of a late one ``UploadExpired``, ``QuotaExceeded``.
+    Raises ``UploadInProgress``; for a late upload also ``UploadExpired``, ``QuotaExceeded``.
     """
     limits = get_limits(user) if attachment.has_lapsed else None
     if limits is None or limits.quota_bytes is None:

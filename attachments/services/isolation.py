@@ -10,14 +10,14 @@ from attachments.errors import OUTAGES
 
 logger = logging.getLogger(__name__)
 
-
 Result = TypeVar("Result")
 
 
 def run_isolated(work: Callable[[], Result], *, name: str) -> Result | Exception:
     """Do it; give its result, or what it failed with, which is logged.
 
-    That the database does not answer is raised: without it nothing else can be done either.
+    Raises ``OperationalError`` or ``InterfaceError`` if the database does not answer, since then
+    the other pieces fail, too.
     """
     try:
         return work()

@@ -1,4 +1,4 @@
-"""Workers are told what there is to do, which they would find without being told, but later."""
+"""Tell workers what there is to do. They find it by themselves, too, but later."""
 
 from functools import partial
 from uuid import UUID
@@ -25,6 +25,6 @@ def nudge(attachment_id: UUID) -> None:
 
 
 def nudge_soon(attachment_id: UUID) -> None:
-    """It is served already: tell of many at once, after the answer and the commit."""
+    """Nobody waits, as it is served already: tell of many at once, after the commit."""
     asked = (str(attachment_id), events.request_id.get())
     transaction.on_commit(partial(served.add, asked), robust=True)

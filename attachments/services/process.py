@@ -27,7 +27,7 @@ from attachments.services.scan import release_unscanned, scan_quarantined
 
 BATCH_SIZE = 100
 MAX_OUTAGES_IN_A_ROW = 3
-# What has waited for so long is told to people.
+# People are told of what has waited longer.
 PATIENCE = timedelta(minutes=1)
 MAX_COUNTED = 1000
 
@@ -72,7 +72,7 @@ def process_attachment(*, attachment_id: UUID) -> None:
         attachment = rows.first()
         if attachment is None:
             continue
-        # Put off before it is tried: so it is if the worker dies, or leaves it as it was.
+        # Before the try, so that the row stays put off if the worker dies or changes nothing.
         if attachment.is_ready and not rows.update(**put_off(attachment)):
             continue  # another worker was faster
         started = monotonic()
@@ -130,7 +130,7 @@ def process_waiting(
 
 
 def try_to_process(attachment_id: UUID) -> Exception | None:
-    """Process it, and give what it failed with, if it did. That the database is down is raised."""
+    """Process it, and give what it failed with, if it did. Raises as ``run_isolated``."""
     work = partial(process_attachment, attachment_id=attachment_id)
     return run_isolated(work, name=f"attachment {attachment_id}")
 
@@ -209,7 +209,7 @@ def find_backlog() -> Backlog | None:
 def _iterate_ids(rows: AttachmentQuerySet) -> Iterator[UUID]:
     """Each id once, although the rows change while they are worked on.
 
-    Those that were tried least come first: what fails again and again keeps no other from its turn.
+    Those that were tried least come first, so that those that fail again and again hold up none.
     """
     fresh = rows.filter(tries=0).order_by("pk").values_list("pk", flat=True)
     batch = list(fresh[:BATCH_SIZE])

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from attachments import quota_sql
-from attachments.errors import QuotaExceeded, TooManyUnconfirmed
+from attachments.errors import AttachmentError, QuotaExceeded, TooManyUnconfirmed
 from attachments.models import Attachment
 from attachments.policy import Limits, User
 
@@ -59,7 +59,7 @@ def insert_what_fits(
     """
     if limits.are_on_use and not renewed and _insert_at_once(user, limits, attachments):
         return
-    # Without anything to lock, a transaction would be two statements more.
+    # Without limits there is nothing to lock: a transaction would be two statements for nothing.
     with transaction.atomic() if limits.are_on_use else nullcontext():
         reserve_space(user=user, limits=limits, attachments=[*attachments, *renewed])
         if attachments:
@@ -67,7 +67,7 @@ def insert_what_fits(
 
 
 def _insert_at_once(user: User, limits: Limits, attachments: Sequence[Attachment]) -> bool:
-    """One row, in one statement instead of five. If it does not fit, the others find out why."""
+    """Insert one row in one statement instead of five, if it fits; give whether it did."""
     if connection.vendor != "postgresql" or len(attachments) != 1:
         return False
     (row,) = attachments
@@ -77,31 +77,25 @@ def _insert_at_once(user: User, limits: Limits, attachments: Sequence[Attachment
 
 
 def reserve_space(*, user: User, limits: Limits, attachments: Sequence[Attachment]) -> None:
-    """See that uploads fit that do not count yet.
+    """Check that these uploads fit, which do not count yet.
 
-    In the transaction that makes them count: until it ends, others of the same user wait, so that
-    several at once never pass the limits. Raises ``QuotaExceeded``, ``TooManyUnconfirmed``.
+    Call it in the transaction that makes them count: until it ends, others of the same user wait,
+    so that several at once never pass the limits. Raises ``QuotaExceeded``, ``TooManyUnconfirmed``.
     """
     if not (limits.are_on_use and attachments):
         return
     _lock_use(user)
     use = measure_use(user)
     needed_bytes = sum(attachment.size_range[1] for attachment in attachments)
-    quota_bytes, max_unconfirmed = limits.quota_bytes, limits.max_unconfirmed
-    if quota_bytes is not None and use.taken_bytes + needed_bytes > quota_bytes:
-        raise QuotaExceeded(
-            used=use.taken_bytes,
-            quota=quota_bytes,
-            free=max(quota_bytes - use.taken_bytes, 0),
-            needed=needed_bytes,
-        )
-    if max_unconfirmed is not None and use.unconfirmed + len(attachments) > max_unconfirmed:
-        raise TooManyUnconfirmed(
-            used=use.unconfirmed,
-            quota=max_unconfirmed,
-            free=max(max_unconfirmed - use.unconfirmed, 0),
-            needed=len(attachments),
-        )
+    _check_fit(QuotaExceeded, limits.quota_bytes, used=use.taken_bytes, needed=needed_bytes)
+    _check_fit(
+        TooManyUnconfirmed, limits.max_unconfirmed, used=use.unconfirmed, needed=len(attachments)
+    )
+
+
+def _check_fit(error: type[AttachmentError], quota: int | None, *, used: int, needed: int) -> None:
+    if quota is not None and used + needed > quota:
+        raise error(used=used, quota=quota, free=max(quota - used, 0), needed=needed)
 
 
 def _name_user_and_moment(user: User) -> tuple[Any, Any]:

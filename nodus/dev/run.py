@@ -153,7 +153,7 @@ def _prepare() -> str:
             "DJANGO_DEBUG is off: `make run` is for development, everybody knows its passwords."
         )
     try:
-        # Else the worker would end by it, and the server go on. What is right needs no line.
+        # The worker would end by what it finds, and the server go on.
         call_command("check", stdout=StringIO())
     except SystemCheckError as error:
         sys.exit(str(error))
