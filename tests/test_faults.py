@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -27,6 +26,7 @@ from attachments import services, storage
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
 from nodus.dev.embedded import EmbeddedPostgres, find_free_ports
+from tests.forks import start_forker
 from tests.stores import get_checksum, make_store
 
 pytestmark = pytest.mark.django_db
@@ -244,7 +244,7 @@ def call(own_database, tmp_path):
             session.headers["Authorization"] = f"Bearer {token}"
             yield call
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # at once, without waiting for idle clients
         server.wait(40)
 
 
@@ -308,8 +308,6 @@ def test_the_database_goes_in_the_middle_of_a_request(user, upload, api, monkeyp
 
 DYING = """
 import os, signal, sys
-import django
-django.setup()
 from django.contrib.auth import get_user_model
 from attachments import services, signals, storage
 
@@ -346,14 +344,15 @@ services.delete_attachment(attachment_id=sys.argv[2], user=user)
 """
 
 
-def kill(code, *arguments):
-    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
-    environment = {**os.environ, "DATABASE_URL": url.geturl()}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    result = subprocess.run(
-        command, check=False, env=environment, capture_output=True, text=True, timeout=60
-    )
-    assert result.returncode == -signal.SIGKILL, result.stderr
+@pytest.fixture(scope="module")
+def kill(django_db_setup, tmp_path_factory):
+    log = tmp_path_factory.mktemp("killed") / "stderr"
+    with start_forker(log) as run:
+
+        def run_until_killed(code, *arguments):
+            assert run(code, *arguments) == -signal.SIGKILL, log.read_text()
+
+        yield run_until_killed
 
 
 @pytest.mark.postgres
@@ -369,7 +368,7 @@ def kill(code, *arguments):
         ("after delete_objects", "ready"),
     ],
 )
-def test_a_confirm_is_killed(user, upload, api, bucket, samples, step, status):
+def test_a_confirm_is_killed(kill, user, upload, api, bucket, samples, step, status):
     ticket = upload(user)
 
     kill(CONFIRM_AND_DIE, step, ticket.attachment_id, 2**20)
@@ -409,7 +408,7 @@ def assert_rows_and_objects_agree(bucket):
         "before delete_objects",
     ],
 )
-def test_a_worker_is_killed(user, upload, api, bucket, samples, step):
+def test_a_worker_is_killed(kill, user, upload, api, bucket, samples, step):
     content = samples["image/png"] + b"\0" * (6 * 2**20)
     ticket = upload(user, content=content)
     Attachment.objects.update(
@@ -433,7 +432,7 @@ def test_a_worker_is_killed(user, upload, api, bucket, samples, step):
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-def test_a_rejecting_confirm_is_killed(user, upload, api, bucket, post_file):
+def test_a_rejecting_confirm_is_killed(kill, user, upload, api, bucket, post_file):
     ticket = upload(user, content=b"<html>")
 
     kill(CONFIRM_AND_DIE, "before delete_objects", ticket.attachment_id, 2**20)
@@ -456,7 +455,7 @@ def test_a_rejecting_confirm_is_killed(user, upload, api, bucket, post_file):
         ("after delete_objects", False, False),
     ],
 )
-def test_a_delete_is_killed(user, attachment_of, bucket, step, has_row, has_object):
+def test_a_delete_is_killed(kill, user, attachment_of, bucket, step, has_row, has_object):
     attachment = attachment_of(user)
 
     kill(DELETE_AND_DIE, step, attachment.pk)
