@@ -1,7 +1,8 @@
 """schemathesis reads the schema and tries to break what it says, in every way that it knows.
 
 Each run makes the same requests: those of the examples, of all bounds and wrong types, random ones,
-and chains of calls, as of what was made, read, deleted and read again.
+and chains of calls, as of what was made, read, deleted and read again. ``FUZZ_EFFORT=50`` makes
+fifty times as many random ones, others each time.
 """
 
 import pytest
@@ -13,7 +14,11 @@ from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig,
 from schemathesis.engine import events, from_schema
 from schemathesis.transport.wsgi import WSGITransport
 
-MIN_CASES = 400
+from tests.effort import EFFORT
+
+EXAMPLES = 3 * EFFORT
+"""Random ones of each operation, beside those of bounds and wrong types."""
+MIN_CASES = 300
 """In each run; fewer would mean that most operations were left out."""
 
 
@@ -63,7 +68,7 @@ def headers(request, bucket, user, staff_user):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("headers", ["anonymous", "user", "staff"], indirect=True)
 def test_the_api_is_as_its_schema_says(serve, headers):
-    generation = GenerationConfig(max_examples=10, deterministic=True, no_shrink=True)
+    generation = GenerationConfig(max_examples=EXAMPLES, deterministic=EFFORT == 1, no_shrink=True)
     project = ProjectConfig(headers=headers, generation=generation, continue_on_failure=True)
     config = SchemathesisConfig(seed=12, projects=ProjectsConfig(default=project))
     schema = schemathesis.openapi.from_wsgi("/api/schema", serve, config=config)

@@ -12,7 +12,6 @@ import pytest
 import requests
 from botocore.config import Config
 from django.core.management import call_command
-from django.db import connection
 from django.utils import timezone
 
 from attachments import services, storage
@@ -26,12 +25,13 @@ from attachments.models import Attachment, ObjectDeletion
 from attachments.services import attempts, verify
 from attachments.services.attempts import Attempt
 from attachments.storage import copies
+from tests.effort import EFFORT
 from tests.proxy import StoreProxy
 from tests.stores import get_checksum
 
 pytestmark = pytest.mark.django_db
 
-TRIES = {"postgresql": 100, "sqlite": 10}
+TRIES = 40 * EFFORT
 EXE = b"MZ\x90\x00\x03\x00\x00\x00" + b"\0" * 2**16
 
 
@@ -120,7 +120,7 @@ def test_a_client_posts_other_files_all_through_the_confirm(
     # A busy store may fail to read what is being replaced: then it waits for the next confirm.
     outcomes = dict.fromkeys(("ready", "rejected", "pending"), 0)
 
-    for _ in range(TRIES[connection.vendor]):
+    for _ in range(TRIES):
         ticket = upload(user, content=good)
         with posting(post_file, ticket, [EXE, good]):
             try:
@@ -145,7 +145,7 @@ def test_a_client_posts_other_files_all_through_a_copy_in_parts(
     good = samples["image/png"] + b"\1" * (11 * 2**20)
     bad = b"MZ" + b"\2" * (len(good) - 2)
 
-    for _ in range(5):
+    for _ in range(3 * EFFORT):
         ticket = upload(user, content=good)
         assert confirm(ticket, user).in_background
         # A busy store may fail to read what is being replaced; the next attempt would go on.

@@ -4,7 +4,6 @@ The same input in each run. ``FUZZ_EFFORT=50`` tries fifty times as much, other 
 """
 
 import json
-import os
 import unicodedata
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from werkzeug.http import parse_options_header
 from attachments.conf import DEFAULTS
 from attachments.rules.content_types import get_extensions
 from tests.access import make_file
+from tests.effort import EFFORT
 
 pytestmark = [
     pytest.mark.django_db,
@@ -28,7 +28,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.* received a naive datetime"),  # of typed addresses
 ]
 
-EFFORT = int(os.environ.get("FUZZ_EFFORT", "1"))
 BASE = "/api/v1/attachments"
 TYPES = list(DEFAULTS["ALLOWED_CONTENT_TYPES"])
 
