@@ -74,7 +74,7 @@ def _set_up_django() -> None:
 
 
 # The modules that take longest, the longest first. If they began last, the others would be done.
-_LONGEST = ["test_run", "test_sqlite", "test_promise", "test_faults"]
+_LONGEST = ["test_sqlite", "test_run", "test_promise", "test_faults"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
