@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -55,7 +56,7 @@ def serve_nodus(**variables):
             wait_until_healthy(base_url)
             yield base_url
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # at once, without waiting for idle clients
 
 
 def wait_until_healthy(base_url):

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -172,7 +173,7 @@ def site(image, database_url, tmp_path_factory) -> Iterator[Site]:
     )
     with ExitStack() as stack:
         s3.start()
-        stack.callback(s3.stop)
+        stack.callback(s3.kill)  # its data is thrown away
         setup = image.run(SERVICES["setup"]["command"], **setup_environment)
         assert setup.returncode == 0, setup.stderr
         yield stack.enter_context(serve(image, environment, setup_environment))
@@ -194,7 +195,7 @@ def serve(
         s3_url = environment["S3_PUBLIC_ENDPOINT_URL"]
         yield Site(url, s3_url, image, environment, setup_environment or environment)
     finally:
-        web.terminate()
+        web.send_signal(signal.SIGINT)  # at once, without waiting for idle clients
         web.wait(40)
 
 
