@@ -10,7 +10,7 @@ import pytest
 from tests.stores import name_bucket
 
 TESTS = Path(__file__).parent
-MODULES = ("admin", "api_views", "messaging", "models", "services_*")
+MODULES = ("admin", "api_views", "messaging", "models", "promise", "services_*")
 # How the decoder fails has nothing to do with the database.
 WITHOUT = ("services_strip",)
 TIMEOUT_SECONDS = 400
