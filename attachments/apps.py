@@ -29,4 +29,5 @@ class AttachmentsConfig(AppConfig):
             checks.register(check)
         checks.register(ours.check_tasks)
         checks.register(ours.check_rates)
+        checks.register(ours.check_isolation)
         checks.register(ours.check_access_keys, deploy=True)

@@ -221,6 +221,19 @@ def check_rates(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     return [checks.Warning(problem, hint=hint, id="attachments.W007")]
 
 
+def check_isolation(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Whoever waited for another's presign has to see what that took."""
+    has_quotas = conf.quota_bytes is not None or conf.max_unconfirmed is not None
+    options = settings.DATABASES["default"].get("OPTIONS", {})
+    if not has_quotas or options.get("isolation_level") != _REPEATABLE_READ:
+        return []
+    problem = "DATABASES['default'] is read REPEATABLE READ: presigns at once may pass a quota."
+    hint = "Use READ COMMITTED, PostgreSQL's default, or SERIALIZABLE."
+    return [checks.Warning(problem, hint=hint, id="attachments.W008")]
+
+
+_REPEATABLE_READ = 3  # as psycopg numbers it
+
 # Of each key that clients or servers should not share: what happens if they do.
 _DANGERS = {
     "SIGNER": (

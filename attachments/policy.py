@@ -13,6 +13,7 @@ from django.db.models import Model, QuerySet
 from django.utils.module_loading import import_string
 
 from attachments.conf import conf
+from attachments.rules.setting_values import explain_wrong_rate
 
 
 class User(Protocol):
@@ -36,6 +37,19 @@ class Limits:
     """What their files may take together, and what unconfirmed uploads are allowed to."""
     max_unconfirmed: int | None
     """How many uploads may be under way."""
+
+    def __post_init__(self) -> None:
+        """Raises ``ValueError``: nonsense would be no limit, or fail where nothing tells why."""
+        for name in ("presign_rate", "confirm_rate"):
+            if wanted := explain_wrong_rate(getattr(self, name)):
+                raise ValueError(f"{name} must be {wanted}.")
+        for name in ("max_size_bytes", "quota_bytes", "max_unconfirmed"):
+            value = getattr(self, name)
+            is_unlimited = value is None and name != "max_size_bytes"
+            if not is_unlimited and not (isinstance(value, int) and value >= 0):
+                raise ValueError(f"{name} must be a whole number, 0 or more, not {value!r}.")
+        if not isinstance(self.content_types, tuple | list):
+            raise ValueError("content_types must be a tuple of strings.")
 
     @property
     def are_on_use(self) -> bool:

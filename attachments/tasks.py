@@ -36,11 +36,16 @@ def process_attachments(attachment_ids: list[str], request_ids: Sequence[str] = 
             if error := services.try_to_process(UUID(attachment_id)):
                 failures.append(error)
                 if isinstance(error, OUTAGES):
-                    later = services.find_retry_time(UUID(attachment_id))
-                    again = process_attachments.using(run_after=later)
-                    again.enqueue([attachment_id], [request_id])
+                    _ask_again(attachment_id, request_id)
     if failures:
         raise failures[0]
+
+
+def _ask_again(attachment_id: str, request_id: str) -> None:
+    """When it is due, if the backend knows of times; else the schedule finds the row."""
+    if process_attachments.get_backend().supports_defer:
+        later = services.find_retry_time(UUID(attachment_id))
+        process_attachments.using(run_after=later).enqueue([attachment_id], [request_id])
 
 
 @task()

@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.translation import ngettext
 from rest_framework.exceptions import AuthenticationFailed, Throttled
 
+from attachments.api.errors import RETRY_AFTER_SECONDS
 from attachments.api.throttles import limit_failed_logins
 from attachments.errors import RateLimitUnavailable
 
@@ -23,7 +24,7 @@ def log_in(request: HttpRequest) -> HttpResponseBase:
     except Throttled as error:
         return _refuse(error.wait)  # type: ignore[attr-defined]
     except RateLimitUnavailable as error:
-        return HttpResponse(error.detail, status=503, content_type="text/plain")
+        return _tell(error.detail, status=503, wait=RETRY_AFTER_SECONDS[503])
     return response
 
 
@@ -33,9 +34,13 @@ def _refuse(seconds: int) -> HttpResponse:
         "Too many logins failed. Try again in %(count)s seconds.",
         seconds,
     )
+    return _tell(text % {"count": seconds}, status=429, wait=seconds)
+
+
+def _tell(text: str, *, status: int, wait: int) -> HttpResponse:
     return HttpResponse(
-        text % {"count": seconds},
-        status=429,
+        text,
+        status=status,
         content_type="text/plain; charset=utf-8",
-        headers={"Retry-After": str(seconds)},
+        headers={"Retry-After": str(wait), "Cache-Control": "no-store"},
     )

@@ -62,9 +62,9 @@ def _check_connection(connection: Connection[Any]) -> None:
     """Raise ``OperationalError`` if the server closed the connection.
 
     The pool's own check asks the server, in each request. This one reads what has come already:
-    the server's last words perhaps, and then the end.
+    news of its settings and its last words perhaps, each a read of its own with TLS, and the end.
     """
-    for _ in range(2):
+    for _ in range(4):
         connection.pgconn.consume_input()
 
 

@@ -105,12 +105,17 @@ def _forget_language() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _leave_nothing_for_soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _leave_nothing_for_soon(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """What one test confirmed goes before the next one looks, and at no moment in between."""
     from attachments.services import nudges, pending, soon
     from nodus import health
 
     monkeypatch.setattr(soon, "DELAY_SECONDS", 3600)
+    marker = request.node.get_closest_marker("django_db")
+    if marker and not marker.kwargs.get("transaction"):  # it never commits
+        monkeypatch.setattr(pending, "on_commit", lambda do, **kwargs: do())
     yield
     for probe in health.PROBES:
         probe.forget()

@@ -44,3 +44,5 @@ def test_while_nobody_counts_the_settings_decide(client, staff_user, settings, t
         503,
         "Requests cannot be counted at the moment. Try again later.",
     )
+    assert refused["Content-Type"] == "text/plain; charset=utf-8"  # it may be in Russian
+    assert refused["Retry-After"] == "5"

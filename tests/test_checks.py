@@ -1,9 +1,11 @@
 import pytest
 from django.core.checks import WARNING
 from django.core.management import load_command_class
+from psycopg import IsolationLevel
 
 from attachments.checks import (
     check_access_keys,
+    check_isolation,
     check_rates,
     check_settings,
     check_storage,
@@ -236,6 +238,16 @@ def test_rates_that_redis_counts(settings):
     settings.ATTACHMENTS = {**settings.ATTACHMENTS, "PRESIGN_RATE": "10/minute"}
 
     assert check_rates(None) == []
+
+
+def test_quotas_need_to_see_what_others_took(settings, monkeypatch):
+    options = {"isolation_level": IsolationLevel.REPEATABLE_READ}
+    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", options)
+    assert check_isolation(None) == []
+
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_UNCONFIRMED_PER_USER": 5}
+
+    assert [warning.id for warning in check_isolation(None)] == ["attachments.W008"]
 
 
 @pytest.mark.parametrize("value", ["nosuch.Scanner", "x", "attachments.policy.get_access_policy"])

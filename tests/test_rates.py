@@ -1,17 +1,20 @@
 """How often: moving windows in this process and in Redis, whose outages stop nothing."""
 
+import multiprocessing
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from time import sleep
 
 import pytest
+import redis
 
 from attachments import rates
 from attachments.errors import RateLimitUnavailable
 from attachments.rates import process, shared
-from attachments.rates.places import find_redis
+from attachments.rates.places import RedisPlace, find_redis
 from tests.documents import ROOT
 from tests.redis_server import RealRedis, is_redis_installed
 
@@ -136,9 +139,10 @@ import sys
 from django.conf import settings
 settings.configure()
 from tests.test_rates import count_passed
+from tests.test_rates import make_place
 from attachments.rates.shared import RedisWindows
 from limits import parse
-windows, rate = RedisWindows(sys.argv[1], ()), parse("10/minute")
+windows, rate = RedisWindows(make_place(sys.argv[1])), parse("10/minute")
 print("ready", flush=True)
 sys.stdin.readline()
 print(count_passed(lambda: windows.take("processes", rate), requests=25))
@@ -162,21 +166,30 @@ def test_of_fifty_at_once_from_two_processes_ten_pass(redis_server):
 # Where they are counted
 
 
+def make_place(url="redis://a", key_prefix="attachments-rates", options=()):
+    return RedisPlace(url=url, key_prefix=key_prefix, options=dict(options))
+
+
 @pytest.mark.parametrize(
     ("cache", "place"),
     [
         ({"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}, None),
         ({"BACKEND": "django.core.cache.backends.missing.RedisCache"}, None),
-        ({"BACKEND": DJANGO_CACHE, "LOCATION": "redis://a:1/2"}, ("redis://a:1/2", ())),
-        ({"BACKEND": DJANGO_CACHE, "LOCATION": ["redis://a", "redis://b"]}, ("redis://a", ())),
-        ({"BACKEND": DJANGO_CACHE, "LOCATION": "redis://a;redis://b"}, ("redis://a", ())),
+        ({"BACKEND": DJANGO_CACHE, "LOCATION": "redis://a:1/2"}, make_place("redis://a:1/2")),
+        ({"BACKEND": DJANGO_CACHE, "LOCATION": ["redis://a", "redis://b"]}, make_place()),
+        ({"BACKEND": DJANGO_CACHE, "LOCATION": "redis://a;redis://b"}, make_place()),
+        ({"BACKEND": DJANGO_CACHE}, make_place("")),
+        (
+            {"BACKEND": DJANGO_CACHE, "LOCATION": "redis://a", "KEY_PREFIX": "site-2:"},
+            make_place(key_prefix="site-2:attachments-rates"),
+        ),
         (
             {
                 "BACKEND": "tests.test_rates.RedisCache",
                 "LOCATION": "redis://a",
                 "OPTIONS": {"password": "x", "pool_class": "y", "CLIENT_CLASS": "z"},
             },
-            ("redis://a", (("password", "x"),)),
+            make_place(options={"password": "x"}),
         ),
     ],
 )
@@ -184,6 +197,22 @@ def test_rates_are_counted_in_the_redis_of_the_cache(settings, cache, place):
     settings.CACHES = {"default": cache}
 
     assert find_redis() == place
+
+
+def test_options_of_any_type_are_passed_on(in_redis, settings):
+    """They are part of what a connection is kept by."""
+    options = {"retry_on_error": [OSError]}
+    settings.CACHES["default"]["OPTIONS"] = options
+
+    assert [take(rate="1/minute", who="options") > 0 for _ in range(2)] == [False, True]
+
+
+def test_sites_that_share_a_redis_count_apart(in_redis, settings):
+    assert take(rate="1/minute", who="shared") == 0
+
+    settings.CACHES["default"]["KEY_PREFIX"] = "other-site"
+
+    assert take(rate="1/minute", who="shared") == 0
 
 
 class RedisCache:
@@ -255,6 +284,48 @@ def test_redis_that_was_restarted_counts_at_once(lost_redis, caplog):
 def find_told(caplog):
     """What was logged of Redis itself."""
     return [record.message for record in caplog.records if record.name == shared.logger.name]
+
+
+def test_another_redis_takes_over(in_redis, tmp_path, settings, monkeypatch):
+    """The one that was the first answers on, on its old connections, and takes no more writes."""
+    monkeypatch.setattr(shared, "RETRY_SECONDS", 0)
+    first, second = RealRedis(directory=tmp_path), RealRedis(directory=tmp_path)
+    first.start()
+    settings.CACHES = {"default": {"BACKEND": DJANGO_CACHE, "LOCATION": first.url}}
+    try:
+        assert take(rate="1/minute") == 0
+        redis.from_url(first.url).replicaof("127.0.0.1", 1)
+        first.socket_path.unlink()
+        second.start()  # at the same address
+
+        passed = [take(who="bob", rate="1/minute") == 0 for _ in range(3)]
+        assert passed == [True, True, False]  # the first was not counted
+    finally:
+        first.stop()
+        second.stop()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("place", ["in_process", "in_redis"])
+def test_a_forked_process_counts_too(request, place):
+    """As of a server that forks while another thread holds the lock, or has used its connection."""
+    request.getfixturevalue(place)
+    take(who="parent", rate="1/minute")
+    lock = rates._of_this_process._lock if place == "in_process" else nullcontext()
+
+    with lock:
+        child = multiprocessing.get_context("fork").Process(target=check_counting, daemon=True)
+        child.start()
+        child.join(30)
+        code = child.exitcode
+        child.kill()
+
+    assert code == 0
+    assert take(who="parent", rate="1/minute") > 0
+
+
+def check_counting():
+    assert [take(who="child", rate="1/minute") > 0 for _ in range(2)] == [False, True]
 
 
 def note_calls(function, calls):

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from attachments import events, services, storage
@@ -417,6 +417,18 @@ def test_two_confirms_that_hang_it_on_one_message_at_the_same_moment(
     monkeypatch.setattr(Attachment, "find", find_before_the_other)
 
     assert confirm(ticket, user, message_id=message.pk).message == message
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_confirm_that_is_rolled_back_can_be_repeated(user, upload):
+    """By a host that confirms in a transaction of its own: the original is still needed."""
+    ticket = upload(user)
+    with pytest.raises(RuntimeError), transaction.atomic():
+        services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+        raise RuntimeError
+    services.remove_now()
+
+    assert services.confirm_upload(attachment_id=ticket.attachment_id, user=user).is_ready
 
 
 @pytest.mark.django_db(transaction=True)

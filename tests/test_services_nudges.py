@@ -1,9 +1,12 @@
 """Workers hear of served files soon after the answers, of many in one task."""
 
+import multiprocessing
 import time
+from threading import Thread
 
 import pytest
 from django.db import connections, transaction
+from django_tasks_db import DatabaseBackend
 from django_tasks_db.models import DBTaskResult
 
 from attachments import services, tasks
@@ -99,3 +102,59 @@ def test_one_file_that_fails_stops_no_other_of_its_task(user, upload, monkeypatc
     assert done == ids[1:]
     (task,) = DBTaskResult.objects.all()
     assert (task.args_kwargs["args"], task.run_after is None) == ([[ids[0]], [""]], False)
+
+
+def test_a_backend_without_times_is_asked_for_none(user, upload, monkeypatch):
+    monkeypatch.setattr(DatabaseBackend, "supports_defer", False)
+    ids = [confirm(upload, user) for _ in range(2)]
+    done = []
+
+    def fail(*, attachment_id):
+        done.append(str(attachment_id))
+        raise StorageUnavailable
+
+    monkeypatch.setattr(process, "process_attachment", fail)
+    with pytest.raises(StorageUnavailable):
+        tasks.process_attachments.call(ids)
+
+    assert done == ids
+    assert not DBTaskResult.objects.exists()
+
+
+def test_what_finds_no_thread_is_done_with_what_comes_next(monkeypatch):
+    done = []
+    waiting = Soon(done.extend)
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", refuse_to_start)
+        waiting.add("first")
+    monkeypatch.setattr(soon, "DELAY_SECONDS", 0)
+
+    waiting.add("second")
+
+    wait_for(lambda: sorted(done) == ["first", "second"])
+
+
+def refuse_to_start(thread):
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_does_its_own(tmp_path, monkeypatch):
+    """Its parent's thread is not there, and a lock may be held for ever."""
+    found = tmp_path / "done"
+    waiting = Soon(lambda items: found.write_text(" ".join(items)))
+    waiting.add("of the parent")
+    monkeypatch.setattr(soon, "DELAY_SECONDS", 0)
+
+    def work():
+        waiting.add("of the child")
+        wait_for(found.exists)
+
+    with waiting._lock:
+        child = multiprocessing.get_context("fork").Process(target=work, daemon=True)
+        child.start()
+        child.join(30)
+        child.kill()
+
+    assert found.read_text() == "of the child"
+    assert waiting.take() == ["of the parent"]

@@ -13,12 +13,14 @@ from attachments import quota_sql, services, storage
 from attachments.errors import (
     ContentTypeNotAllowed,
     FileTooLarge,
+    NotFound,
     NotUploaded,
     QuotaExceeded,
     TooManyUnconfirmed,
     UploadExpired,
 )
 from attachments.models import Attachment
+from attachments.policy import get_limits
 from attachments.triggers import ensure_triggers
 from nodus.policy import ParticipantsPolicy
 
@@ -314,6 +316,20 @@ def test_presigns_and_a_deleted_user_do_not_wait_for_each_other_in_a_circle(
     assert "deadlock" not in str(errors)
 
 
+@pytest.mark.parametrize("key", [None, "key"])
+@pytest.mark.django_db(transaction=True)
+def test_a_user_who_is_gone_is_not_called_a_message(django_user_model, limit, key):
+    limit(QUOTA_MB_PER_USER=10)
+    user = django_user_model.objects.create_user("erin")
+    django_user_model.objects.all().delete()
+    user.pk = user.pk or 2**20
+
+    with pytest.raises(NotFound) as caught:
+        presign(user, idempotency_key=key)
+
+    assert caught.value.attr is None
+
+
 @pytest.mark.postgres
 def test_a_transaction_of_the_host_counts_what_it_did_itself(user, limit):
     limit(QUOTA_MB_PER_USER=2)
@@ -388,6 +404,42 @@ def test_the_policy_sets_the_limits_of_each_user(user, staff_user, limit):
     with pytest.raises(ContentTypeNotAllowed):
         services.presign_upload(user=user, **text)
     presign(user)
+
+
+class NothingAllowed(ParticipantsPolicy):
+    """A host's policy: nobody may upload a byte."""
+
+    def get_limits(self, user):
+        return replace(super().get_limits(user), max_size_bytes=0)
+
+
+@pytest.mark.parametrize("size_bytes", [None, 1])
+def test_a_largest_size_of_zero_lets_no_file_pass(user, limit, size_bytes):
+    limit(ACCESS_POLICY=f"{__name__}.NothingAllowed")
+
+    with pytest.raises(FileTooLarge):
+        presign(user, size_bytes=size_bytes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("presign_rate", "0/minute"),
+        ("presign_rate", 10),
+        ("confirm_rate", "often"),
+        ("max_size_bytes", None),
+        ("max_size_bytes", -1),
+        ("quota_bytes", -1),
+        ("quota_bytes", 1.5),
+        ("max_unconfirmed", "5"),
+        ("content_types", "image/png"),
+    ],
+)
+def test_limits_that_make_no_sense_are_told(user, name, value):
+    limits = get_limits(user)
+
+    with pytest.raises(ValueError, match=f"^{name} must be "):
+        replace(limits, **{name: value})
 
 
 # What clients see

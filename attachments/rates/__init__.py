@@ -1,5 +1,6 @@
 """How often somebody may do something: moving windows, counted in Redis or in this process."""
 
+import os
 from functools import cache
 
 import limits
@@ -33,8 +34,19 @@ def give_back(*, scope: str, who: str, rate: str) -> None:
 
 def _find_windows() -> ProcessWindows | RedisWindows:
     place = find_redis()
-    return _of_this_process if place is None else _open_redis(*place)
+    return _of_this_process if place is None else _open_redis(place)
 
 
 _open_redis = cache(RedisWindows)
 _parse = cache(limits.parse)
+
+
+def _begin_anew() -> None:
+    """In a forked process: the connections are its parent's, and a lock may be held for ever."""
+    global _of_this_process  # noqa: PLW0603
+    _of_this_process = ProcessWindows()
+    _open_redis.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

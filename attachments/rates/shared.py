@@ -5,7 +5,7 @@ all: one in ``RETRY_SECONDS`` finds out whether it is back.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from math import floor
@@ -19,6 +19,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from attachments.conf import conf
 from attachments.errors import RateLimitUnavailable
+from attachments.rates.places import RedisPlace
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ RETRY_SECONDS = 2
 class _Client(local):
     """Each thread has a connection: a pool would look before each use whether one still works."""
 
-    def __init__(self, url: str, options: dict[str, Any]) -> None:
+    def __init__(self, place: RedisPlace) -> None:
         from redis import ConnectionError as Disconnected
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -41,17 +42,18 @@ class _Client(local):
             "retry": Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
             "single_connection_client": True,
         }
-        self.storage = RedisStorage(url, key_prefix="attachments-rates", **{**options, **bounded})
+        options = {**place.options, **bounded}
+        self.storage = RedisStorage(place.url, key_prefix=place.key_prefix, **options)
         self.windows = MovingWindowRateLimiter(self.storage)
 
 
 class RedisWindows:
     """The windows, and whether Redis answers."""
 
-    def __init__(self, url: str, options: Iterable[tuple[str, Any]]) -> None:
+    def __init__(self, place: RedisPlace) -> None:
         from redis import RedisError
 
-        self._open: Callable[[], _Client] = cache(lambda: _Client(url, dict(options)))
+        self._open = cache(lambda: _Client(place))
         self._failures = RedisError
         self._lock = Lock()
         self._away_until = 0.0
@@ -111,6 +113,8 @@ class RedisWindows:
     def _note_outage(self, error: Exception) -> None:
         with self._lock:
             self._away_until = monotonic() + RETRY_SECONDS
+            # One that became a replica answers on, and refuses: another took its address over.
+            self._open.cache_clear()
             cause = type(error).__name__
             is_news = cause not in self._told
             self._told.add(cause)

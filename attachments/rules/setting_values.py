@@ -29,7 +29,7 @@ def explain_wrong_value(key: str, value: Any, default: Any) -> str | None:
     if isinstance(default, bool):
         return None if isinstance(value, bool) else "True or False"
     if key.endswith("_RATE"):
-        return _explain_wrong_rate(value)
+        return explain_wrong_rate(value)
     if isinstance(default, int) or default is None:
         return None if value is default else _explain_wrong_number(key, value)
     if isinstance(default, tuple):
@@ -74,7 +74,8 @@ def _explain_wrong_text(key: str, value: str) -> str | None:
     return None
 
 
-def _explain_wrong_rate(value: Any) -> str | None:
+def explain_wrong_rate(value: Any) -> str | None:
+    """Say what the rate must be, or give None if it is right."""
     if not value and (value is None or isinstance(value, str)):
         return None  # no limit
     is_right = isinstance(value, str) and _RATE.fullmatch(value)

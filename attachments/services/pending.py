@@ -1,6 +1,9 @@
 """Originals that nobody needs any more: deleted soon after the answer, many in one call."""
 
 from contextlib import suppress
+from functools import partial
+
+from django.db.transaction import on_commit
 
 from attachments import events, storage
 from attachments.errors import StorageUnavailable
@@ -17,8 +20,11 @@ _originals = Soon(_remove)
 
 
 def remove_soon(key: str) -> None:
-    """Delete the object within seconds. A purge sweeps what a dying process leaves."""
-    _originals.add(key)
+    """Delete the object within seconds after the commit: a confirm that is rolled back needs it.
+
+    A purge sweeps what a dying process leaves.
+    """
+    on_commit(partial(_originals.add, key), robust=True)
 
 
 def remove_now() -> None:

@@ -92,8 +92,9 @@ def _presign(
             stored = insert(attachments, user=user, limits=limits)
         else:
             stored = insert_once(attachments, user=user, limits=limits, key=idempotency_key)
-    except IntegrityError as error:  # the message went since it was looked at
-        raise NotFound(attr="message_id") from error
+    except IntegrityError as error:  # the message went since it was looked at, or the user
+        has_message = any(item.message_id is not None for item in attachments)
+        raise NotFound(attr="message_id" if has_message else None) from error
     return [
         _sign_ticket(attachment, is_replayed=attachment is not new)
         for attachment, new in zip(stored, attachments, strict=True)
@@ -138,13 +139,12 @@ def _clean_content_type(content_type: str, limits: Limits) -> str:
 
 
 def _clean_size(size_bytes: int | None, limits: Limits) -> int | None:
-    if size_bytes is None:
-        return None
-    if size_bytes < 1:
+    least = 1 if size_bytes is None else size_bytes
+    if least < 1:
         raise InvalidSize(attr="size_bytes")
-    if size_bytes > limits.max_size_bytes:
+    if least > limits.max_size_bytes:
         raise FileTooLarge(
-            attr="size_bytes", size_bytes=size_bytes, max_size_bytes=limits.max_size_bytes
+            attr="size_bytes", size_bytes=least, max_size_bytes=limits.max_size_bytes
         )
     return size_bytes
 

@@ -1,6 +1,7 @@
 """Work that may follow the answers: a thread of this process does much of it at once."""
 
 import atexit
+import os
 from collections.abc import Callable
 from threading import Lock, Timer
 from typing import Any, Generic, TypeVar
@@ -25,14 +26,14 @@ class Soon(Generic[Item]):
         self._items: set[Item] = set()
         self._timer: Timer | None = None
         atexit.register(self.do_now)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
 
     def add(self, item: Item) -> None:
         with self._lock:
             self._items.add(item)
             if self._timer is None:
-                self._timer = Timer(DELAY_SECONDS, self._do_in_thread)
-                self._timer.daemon = True
-                self._timer.start()
+                self._timer = self._start_timer()
 
     def do_now(self) -> None:
         """Do what waits."""
@@ -47,6 +48,19 @@ class Soon(Generic[Item]):
                 self._timer.cancel()
                 self._timer = None
         return sorted(items)
+
+    def _begin_anew(self) -> None:
+        """Also in a forked process: its parent has the timer, and does what waited there."""
+        self._lock, self._items, self._timer = Lock(), set(), None
+
+    def _start_timer(self) -> Timer | None:
+        timer = Timer(DELAY_SECONDS, self._do_in_thread)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:  # no room for a thread: the next item asks again
+            return None
+        return timer
 
     def _do_in_thread(self) -> None:
         try:
