@@ -179,6 +179,17 @@ def test_no_link_before_it_is_ready(user, upload):
     assert services.get_download_url(Attachment.objects.get()) is None
 
 
+def test_no_thumbnail_of_what_was_taken_down(user, attachment_of):
+    """The row names none then, but a receiver of the signal has the attachment as it was read."""
+    attachment = attachment_of(user)
+    attachment.thumbnail_key = attachment.make_thumbnail_key()
+    assert services.get_thumbnail_url(attachment)
+
+    attachment.status = Attachment.Status.INFECTED
+
+    assert services.get_thumbnail_url(attachment) is None
+
+
 # Linking
 
 
@@ -212,8 +223,9 @@ def test_a_message_carries_no_more_than_its_limit(user, attachment_of, message_o
         ids = [attachment.pk for attachment in some]
         services.link_attachments(attachment_ids=ids, message=message, user=user)
 
-    with pytest.raises(TooManyAttachments):
+    with pytest.raises(TooManyAttachments) as raised:
         link(*attachments)
+    assert (raised.value.attr, raised.value.params) == ("attachment_ids", {"max_count": 2})
     link(*attachments[:2])
     link(*attachments[:2])  # again is no error
     with pytest.raises(TooManyAttachments):
@@ -361,3 +373,17 @@ def test_staff_may_delete_and_readers_may_not(
 def test_delete_of_what_one_cannot_see(user, other_user, attachment_of):
     with pytest.raises(NotFound):
         delete(attachment_of(user), other_user)
+
+
+def test_delete_of_what_another_request_has_just_deleted(user, attachment_of, monkeypatch):
+    attachment, find = attachment_of(user), Attachment.find
+
+    def find_before_the_other(attachment_id):
+        found = find(attachment_id)
+        Attachment.objects.all()._raw_delete("default")
+        return found
+
+    monkeypatch.setattr(Attachment, "find", find_before_the_other)
+
+    with pytest.raises(NotFound):
+        delete(attachment, user)

@@ -20,7 +20,8 @@ from attachments.errors import (
     UploadExpired,
     UploadInProgress,
 )
-from attachments.models import Attachment
+from attachments.models import Attachment, ObjectDeletion
+from attachments.services import verify
 from attachments.services.attempts import Attempt
 from tests.real_files import make_id3_tag
 from tests.stores import get_checksum
@@ -197,6 +198,7 @@ def test_not_uploaded_yet(user, upload):
         confirm(ticket, user)
 
     assert Attachment.objects.get().status == "pending"
+    assert not ObjectDeletion.objects.exists()  # there is no copy that could come late
 
 
 def test_never_uploaded(user, upload):
@@ -373,8 +375,12 @@ def test_every_ready_file_gets_its_checksum(user, upload, samples, bucket):
         )
 
 
-def test_a_declared_checksum_of_a_larger_file_is_compared_at_once(user, upload, samples, bucket):
+def test_a_declared_checksum_of_a_larger_file_is_compared_at_once(
+    user, upload, samples, bucket, monkeypatch
+):
     content = samples["image/png"] + b"\0" * 2**18
+    for limit in ("MAX_COPY_IN_REQUEST", "MAX_READ_IN_REQUEST"):
+        monkeypatch.setattr(verify, limit, len(content))
     good = upload(user, content=content, checksum_sha256=get_checksum(content))
     bad = upload(user, content=None, checksum_sha256=get_checksum(b"other"))
     bucket.put_object(Key=f"pending/{bad.attachment_id}", Body=content)
@@ -432,17 +438,21 @@ def test_a_confirm_that_is_rolled_back_can_be_repeated(user, upload):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_message_goes_while_a_ready_attachment_is_hung(user, upload, message_of, monkeypatch):
+@pytest.mark.parametrize("step", ["check_linkable", "reserve_room"])
+def test_the_message_goes_while_a_ready_attachment_is_hung(
+    user, upload, message_of, monkeypatch, step
+):
     ticket, message = upload(user), message_of(user)
     confirm(ticket, user)
 
-    def check(**kwargs):
+    def lose_message(**kwargs):
         message._meta.model.objects.all().delete()
 
-    monkeypatch.setattr("attachments.services.changes.check_linkable", check)
+    monkeypatch.setattr(f"attachments.services.changes.{step}", lose_message)
 
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as raised:
         confirm(ticket, user, message_id=message.pk)
+    assert raised.value.attr == "message_id"
     assert Attachment.objects.get().message is None
 
 

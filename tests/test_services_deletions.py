@@ -193,6 +193,16 @@ def test_the_store_is_down_and_comes_back(user, attachment_of, bucket, store_dow
     assert list_notes() == set()
 
 
+def test_a_note_is_due_at_once_though_the_clock_here_is_ahead_of_the_databases(monkeypatch):
+    due_at = ObjectDeletion._meta.get_field("due_at")
+    later = timezone.now() + timedelta(hours=1)
+    monkeypatch.setattr(due_at, "_get_default", lambda: later)
+
+    deletions.note_deletions(["attachments/due"])
+
+    assert find_due().exists()
+
+
 def test_the_object_goes_at_once_though_the_clock_here_is_behind_the_databases(
     user, attachment_of, monkeypatch
 ):
@@ -320,6 +330,28 @@ def test_a_rejection_leaves_the_notes_of_others(user, upload, bucket):
     assert not [key for key in list_keys(bucket) if str(ticket.attachment_id) in key]
 
 
+def test_a_request_deletes_all_that_is_noted_of_one_attachment(bucket):
+    mine, other = uuid4(), uuid4()
+    for pk in (mine, other):
+        places = ("attachments/{}/nonce/file", "quarantine/{}/nonce", "thumbnails/{}/nonce.webp")
+        deletions.note_deletions([place.format(pk) for place in (*places, "pending/{}")])
+
+    deletions.carry_out_notes_of(mine)
+
+    assert len(list_notes()) == 4
+    assert all(str(other) in key for key in list_notes())
+
+
+def test_what_a_run_took_is_too_late_to_keep():
+    deletions.note_made("thumbnails/late")
+    ObjectDeletion.objects.update(due_at=Now())
+
+    deletions._claim_notes(find_due())  # it deletes the object at this moment
+
+    assert not deletions.keep_made("thumbnails/late")
+    assert list_notes() == {"thumbnails/late"}
+
+
 def test_a_request_leaves_what_is_looked_for_again_later(bucket):
     attachment_id = uuid4()
     deletions.note_late_copy(f"attachments/{attachment_id}/nonce/file", upload_id="")
@@ -411,6 +443,8 @@ def test_the_admin_tries_the_chosen_notes_again_and_no_others(bucket):
 
     chosen = ObjectDeletion.objects.filter(key="attachments/chosen")
     assert services.retry_deletions(chosen) == 1
+    due = ObjectDeletion.objects.filter(key="attachments/due")
+    assert services.retry_deletions(due) == 0  # it was not tried in vain
 
     assert list_notes() == {"attachments/other", "attachments/due"}
 

@@ -120,6 +120,18 @@ def test_what_cannot_be_looked_into_leaves_no_work(ready, settings):
     assert not attachment.has_work_left
 
 
+def test_what_cannot_be_looked_into_is_not_even_fetched(ready, settings, store_calls):
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ALLOWED_CONTENT_TYPES": ["text/plain"]}
+    attachment = ready(content_type="text/plain", content=b"a text")
+    services.inspect_again()
+    store_calls()
+
+    services.process_attachment(attachment_id=attachment.pk)
+
+    assert Attachment.objects.get().is_inspected
+    assert store_calls() == []
+
+
 def test_a_broken_picture_is_looked_into_once(inspected, bucket, samples):
     attachment = inspected(content=samples["image/png"][:60])
 

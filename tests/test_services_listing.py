@@ -247,6 +247,20 @@ def test_no_page_reads_the_table(
             assert read < 1000, (viewer, query)
 
 
+def test_a_walk_that_does_not_fill_the_page_ends(user, other_user, message_of, monkeypatch):
+    """However much there is of others, the reader's own messages are asked next."""
+    monkeypatch.setattr(listing, "FEW_MESSAGES", 0)
+    monkeypatch.setattr(listing, "MAX_WALKED", 3)
+    make_rows(user, 3, message=message_of(user))
+    message_of(other_user)
+    asked = []
+    monkeypatch.setattr(listing, "_ask_messages", lambda *args: asked.append(args) or [])
+
+    page = read_page(services.VisibleAttachments(user=other_user), size=10)
+
+    assert (page.rows, len(asked)) == ([], 1)
+
+
 def fill_table(owner, *, rich, poor):
     """20,000 rows, two on each of 5,000 messages; the first message is in ``poor``."""
     messages = Message.objects.bulk_create(

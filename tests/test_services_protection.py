@@ -72,6 +72,9 @@ def test_bulk_deletion_does_to_other_rows_of_the_host_what_they_ask(
     staying = host_model("Staying", file=key)
     for model in (going, staying):
         model.objects.create(file=attachment)
+    # What protects a row that stays protects no file.
+    key = ForeignKey(staying, on_delete=PROTECT, related_name="+")
+    host_model("Behind", staying=key).objects.create(staying=staying.objects.get())
 
     deletion = services.delete_attachments(Attachment.objects.all())
 

@@ -203,10 +203,11 @@ def test_a_limit_bounds_the_rows_over_all_kinds(user, aged, expired):
     for _ in range(2):
         aged(user, 8 * DAY)
         expired(user, 2 * DAY)
+        expired(user, 2 * DAY)
 
-    report = services.purge_attachments(limit=3, batch_size=2)
+    report = services.purge_attachments(limit=5, batch_size=2)
 
-    assert (report.orphans, report.stale) == (2, 1)
+    assert (report.orphans, report.stale) == (2, 3)
     assert Attachment.objects.count() == 1
 
 
@@ -230,6 +231,21 @@ def test_a_batch_is_no_larger_than_a_statement_may_be(user, aged, monkeypatch):
     services.purge_attachments(batch_size=100_000, on_progress=steps.append)
 
     assert sorted(steps) == [1, 2]  # side by side, in no order
+
+
+@pytest.mark.postgres
+def test_batches_wait_for_the_store_side_by_side(user, aged, monkeypatch):
+    for _ in range(2):
+        aged(user, 8 * DAY)
+    barrier, first = threading.Barrier(2), iter(range(2))
+
+    def wait_for_the_other():
+        if next(first, None) is not None:
+            barrier.wait(10)
+
+    monkeypatch.setattr(batches, "carry_out_deletions", wait_for_the_other)
+
+    assert services.purge_attachments(batch_size=1).orphans == 2
 
 
 def test_a_thousand_orphans_take_few_calls_to_the_store(user, store_calls, bucket):

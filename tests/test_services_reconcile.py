@@ -112,7 +112,10 @@ def test_rows_and_objects_that_agree(user, checked_attachment_of, samples):
 
 
 def test_nothing_at_all():
-    assert find()[1] == services.ReconcileReport()
+    report = find()[1]
+
+    assert report == services.ReconcileReport()
+    assert (report.rows, report.objects, report.waiting, report.young) == (0, 0, 0, 0)
 
 
 def test_a_missing_object(user, attachment_of, bucket):

@@ -33,8 +33,9 @@ def scan(clamd_server, use_scanner):
     return run_scan
 
 
-def test_what_is_infected_is_taken_down(user, attachment_of, infected, bucket, scan):
+def test_what_is_infected_is_taken_down(user, attachment_of, upload, infected, bucket, scan):
     clean = attachment_of(user)
+    upload(user)  # it is not served yet
 
     report = scan(status=1)
 

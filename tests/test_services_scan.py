@@ -155,6 +155,7 @@ def test_what_cannot_be_scanned_is_rejected(
 
     assert (row.status, row.scan_outcome) == ("rejected", "unscannable")
     assert row.error["code"] == Unscannable.code
+    assert row.error["params"]["reason"]
     assert list_objects(bucket, row) == set()
 
 

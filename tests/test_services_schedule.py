@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -50,6 +50,7 @@ def test_everything_is_due_at_first_and_then_in_its_time(user, attachment_of, bu
     assert services.run_due_jobs() == []
     assert timedelta(hours=23) < measure_wait("purge") < timedelta(days=1)
     assert measure_wait("process") < timedelta(minutes=1)
+    assert services.find_next_due() == PeriodicJob.objects.get(name="process").due_at
 
 
 def test_the_schedule_does_what_is_stuck(user, upload, bucket):
@@ -119,9 +120,20 @@ def test_a_run_that_woke_up_too_late_puts_nothing_off(jobs):
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-def test_a_long_job_keeps_its_lease(jobs, monkeypatch):
+@pytest.mark.parametrize("error", [None, OperationalError, InterfaceError])
+def test_a_long_job_keeps_its_lease(jobs, monkeypatch, error):
+    """Also if the database is away when the lease is to be renewed for the first time."""
     monkeypatch.setattr(schedule, "LEASE", timedelta(seconds=0.4))
     renewed = threading.Event()
+
+    def fail_once():
+        if threading.current_thread() is not threading.main_thread():
+            monkeypatch.setattr(schedule, "Now", Now)
+            raise error
+        return Now()
+
+    if error:
+        monkeypatch.setattr(schedule, "Now", fail_once)
 
     def look():
         before = PeriodicJob.objects.get().due_at

@@ -364,9 +364,10 @@ def spoil_usage(user):
     Usage.objects.create(user_id=user.pk + 1000, **dict.fromkeys(FIELDS, 3))
 
 
-def test_recount_mends_what_is_wrong(user, other_user, make_rows):
+def test_recount_mends_what_is_wrong(user, other_user, staff_user, make_rows):
     make_rows(user, 2)
     make_rows(other_user, 3, status="pending")
+    make_rows(staff_user, 1, status="rejected")
     spoil_usage(user)
 
     for _ in range(2):
