@@ -27,4 +27,4 @@ def nudge(attachment_id: UUID) -> None:
 def nudge_soon(attachment_id: UUID) -> None:
     """Nobody waits, as it is served already: tell of many at once, after the commit."""
     asked = (str(attachment_id), events.request_id.get())
-    transaction.on_commit(partial(served.add, asked), robust=True)
+    transaction.on_commit(partial(served.add, asked))

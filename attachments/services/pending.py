@@ -24,7 +24,7 @@ def remove_soon(key: str) -> None:
 
     A purge sweeps what a dying process leaves.
     """
-    on_commit(partial(_originals.add, key), robust=True)
+    on_commit(partial(_originals.add, key))
 
 
 def remove_now() -> None:
