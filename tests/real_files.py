@@ -1,4 +1,7 @@
-"""Real files of each known type, from several encoders; and some that no encoder here can make."""
+"""Real files of each known type, from several encoders; and some that no encoder here can make.
+
+Those of ``tests/files`` were written by office suites.
+"""
 
 import gzip
 import io
@@ -14,6 +17,7 @@ from PIL import Image
 
 from nodus.dev.samples import make_pdf
 
+_OFFICE_FILES = list((Path(__file__).parent / "files").glob("*.*"))
 _INPUTS = ["-f", "lavfi", "-i", "testsrc2=size=64x48:duration=1:rate=5", "-f", "lavfi", "-i", "sine=duration=1"]  # fmt: skip
 _PICTURE = ["-map", "0", "-pix_fmt", "yuv420p"]
 _STILL = [*_PICTURE, "-frames:v", "1"]
@@ -104,11 +108,11 @@ _FILES: list[tuple[str, list[str]]] = [
     ("sound.flac tagged.flac", ["audio/flac"]),
     ("sound.aac film.avi", []),
     ("own.pdf pillow.pdf bom.pdf newlines.pdf printer.pdf mail.pdf late.pdf", ["application/pdf"]),
-    ("near.doc far.doc", ["application/msword"]),
-    ("book.xls workbook.xls", ["application/vnd.ms-excel"]),
-    ("slides.ppt hidden.ppt", ["application/vnd.ms-powerpoint"]),
+    ("microsoft.doc near.doc far.doc", ["application/msword"]),
+    ("microsoft.xls libreoffice.xls wps.xls book.xls workbook.xls", ["application/vnd.ms-excel"]),
+    ("microsoft.ppt slides.ppt hidden.ppt", ["application/vnd.ms-powerpoint"]),
     ("installer.msi", []),
-    ("locked.xlsx", [DOCX, XLSX, PPTX]),
+    ("password.xlsx locked.xlsx", [DOCX, XLSX, PPTX]),
     ("template.ott", ["application/zip"]),
     ("word.docx", [DOCX, "application/zip"]),
     ("calc.xlsx", [XLSX, "application/zip"]),
@@ -145,6 +149,7 @@ def make_real_files(directory: Path) -> dict[str, bytes]:
         **_make_compound_files(),
         **_make_texts(),
         **_make_heif(),
+        **{path.name: path.read_bytes() for path in _OFFICE_FILES if path.suffix != ".md"},
         "fill-bytes.jpg": pictures["pillow.jpg"][:2] + b"\xff\xff\xff" + pictures["pillow.jpg"][2:],
     }
 
