@@ -1,4 +1,7 @@
-"""Real files of each known type, from several encoders; and some that no encoder here can make."""
+"""Real files of each known type, from several encoders; and some that no encoder here can make.
+
+Those of ``tests/files`` were written by office suites.
+"""
 
 import gzip
 import io
@@ -9,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import imageio_ffmpeg
+import pillow_heif
 from PIL import Image
 
 from nodus.dev.samples import make_pdf
 
+_OFFICE_FILES = list((Path(__file__).parent / "files").glob("*.*"))
 _INPUTS = ["-f", "lavfi", "-i", "testsrc2=size=64x48:duration=1:rate=5", "-f", "lavfi", "-i", "sine=duration=1"]  # fmt: skip
 _PICTURE = ["-map", "0", "-pix_fmt", "yuv420p"]
 _STILL = [*_PICTURE, "-frames:v", "1"]
@@ -80,7 +85,8 @@ _FILES: list[tuple[str, list[str]]] = [
     ("ffmpeg.bmp pillow.bmp one-bit.bmp alpha.bmp", ["image/bmp"]),
     ("pillow.ico", ["image/vnd.microsoft.icon"]),
     ("ffmpeg.avif pillow.avif moving.avif", ["image/avif"]),
-    ("iphone.heic mif1.heic mif2.heic", ["image/heic", "image/heif"]),
+    ("libheif.heic grey.heic alpha.heic deep.heic album.heic", ["image/heic", "image/heif"]),
+    ("iphone.heic burst.heic camera.hif mif1.heic mif2.heic", ["image/heic", "image/heif"]),
     ("h264.mp4 av1.mp4 film.m4v film.f4v", ["video/mp4"]),
     ("hvc1.mp4 av01.mp4 ndsc.mp4 f4v.mp4", ["video/mp4"]),
     ("fragmented.mp4 dash.mp4", ["video/mp4"]),
@@ -102,11 +108,11 @@ _FILES: list[tuple[str, list[str]]] = [
     ("sound.flac tagged.flac", ["audio/flac"]),
     ("sound.aac film.avi", []),
     ("own.pdf pillow.pdf bom.pdf newlines.pdf printer.pdf mail.pdf late.pdf", ["application/pdf"]),
-    ("near.doc far.doc", ["application/msword"]),
-    ("book.xls workbook.xls", ["application/vnd.ms-excel"]),
-    ("slides.ppt hidden.ppt", ["application/vnd.ms-powerpoint"]),
+    ("microsoft.doc near.doc far.doc", ["application/msword"]),
+    ("microsoft.xls libreoffice.xls wps.xls book.xls workbook.xls", ["application/vnd.ms-excel"]),
+    ("microsoft.ppt slides.ppt hidden.ppt", ["application/vnd.ms-powerpoint"]),
     ("installer.msi", []),
-    ("locked.xlsx", [DOCX, XLSX, PPTX]),
+    ("password.xlsx locked.xlsx", [DOCX, XLSX, PPTX]),
     ("template.ott", ["application/zip"]),
     ("word.docx", [DOCX, "application/zip"]),
     ("calc.xlsx", [XLSX, "application/zip"]),
@@ -142,11 +148,9 @@ def make_real_files(directory: Path) -> dict[str, bytes]:
         **_make_archives(),
         **_make_compound_files(),
         **_make_texts(),
+        **_make_heif(),
+        **{path.name: path.read_bytes() for path in _OFFICE_FILES if path.suffix != ".md"},
         "fill-bytes.jpg": pictures["pillow.jpg"][:2] + b"\xff\xff\xff" + pictures["pillow.jpg"][2:],
-        # The first boxes, as libheif and an iPhone write them.
-        "iphone.heic": b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf\0\0\x01Wmeta" + b"\0" * 40,
-        "mif2.heic": b"\0\0\0\x1cftypmif2\0\0\0\0mif2mif1heic\0\0\x01Wmeta" + b"\0" * 40,
-        "mif1.heic": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic\0\0\x01Wmeta" + b"\0" * 40,
     }
 
 
@@ -177,6 +181,39 @@ def _make_pictures() -> Iterator[tuple[str, bytes]]:
         file = io.BytesIO()
         picture.convert(mode).save(file, format=Image.registered_extensions()[Path(name).suffix], **options)  # fmt: skip
         yield name, file.getvalue()
+
+
+def _make_heif() -> dict[str, bytes]:
+    picture = Image.effect_noise((64, 48), 90).convert("RGB")
+    album = pillow_heif.from_pillow(picture)
+    album.add_from_pillow(picture.rotate(90))
+    files = {
+        "libheif.heic": pillow_heif.from_pillow(picture),
+        "grey.heic": pillow_heif.from_pillow(picture.convert("L")),
+        "alpha.heic": pillow_heif.from_pillow(picture.convert("RGBA")),
+        "deep.heic": pillow_heif.from_bytes("RGB;16", (64, 48), bytes(64 * 48 * 6)),  # 10 bits
+        "album.heic": album,
+    }
+    return {
+        **{name: _save_heif(file) for name, file in files.items()},
+        # The brands that devices and other encoders write first.
+        "iphone.heic": _make_heif_start("heic", "mif1 MiHE miaf MiHB heic"),
+        "burst.heic": _make_heif_start("msf1", "msf1 hevc heic mif1 iso8"),
+        "camera.hif": _make_heif_start("heix", "mif1 heix miaf MiHA jpeg SHIF"),
+        "mif1.heic": _make_heif_start("mif1", "mif1 heic"),
+        "mif2.heic": _make_heif_start("mif2", "mif2 mif1 heic"),
+    }
+
+
+def _save_heif(file: pillow_heif.HeifFile) -> bytes:
+    target = io.BytesIO()
+    file.save(target)
+    return target.getvalue()
+
+
+def _make_heif_start(major: str, compatible: str) -> bytes:
+    brands = f"ftyp{major}\0\0\0\0{compatible.replace(' ', '')}".encode()
+    return (4 + len(brands)).to_bytes(4, "big") + brands + b"\0\0\x01Wmeta" + b"\0" * 40
 
 
 def _vary_media(media: dict[str, bytes]) -> dict[str, bytes]:
