@@ -196,7 +196,7 @@ def check_tasks(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
         if not works_in_requests():
             return []
     except ImproperlyConfigured as error:
-        return [Error(f"TASKS has no usable default: {error}", id="attachments.E008")]
+        return [Error(f"TASKS has no usable default: {error}", id="attachments.E009")]
     problem = (
         "TASKS names the ImmediateBackend, or nothing: background work would run inside requests. "
         "Of large files and missing checksums, purge_orphans does it then, and nobody sooner."

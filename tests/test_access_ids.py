@@ -66,7 +66,8 @@ def ask(bucket, api, user, other_user, message_of, store_calls):
             transaction.set_rollback(True)
         statements = [hide_values(query["sql"]) for query in queries]
         content = response.content.decode().replace(str(some_id), "{id}")
-        headers = {name: value for name, value in response.items() if name != "Content-Length"}
+        own = ("Content-Length", "X-Request-ID")
+        headers = {name: value for name, value in response.items() if name not in own}
         return response.status_code, content, headers, statements, store_calls()
 
     return ask

@@ -71,6 +71,9 @@ GET:api/v1/conversations/<conversation_id>/messages               -             
 POST:api/v1/conversations/<conversation_id>/messages              any                401        404    404          404     409        404    404        404        404
 {GET,POST}:api/<path>                                             -                  404        404    404          404     404        404    404        404        404
 GET:health                                                        -                  200        200    200          200     200        200    200        200        200
+GET:health/{live,ready}                                           -                  200        200    200          200     200        200    200        200        200
+GET:metrics                                                       -                  404        404    404          404     404        404    404        404        404
+POST:metrics                                                      -                  405        405    405          405     405        405    405        405        405
 {GET,POST}:admin/{django_tasks_database/dbtaskresult,attachments/attachment,attachments/objectdeletion}/add/  -                  login      login  login        login   login      403    403        403        403
 {GET,POST}:admin/{django_tasks_database/dbtaskresult,attachments/objectdeletion}/<object_id>/delete/  -                  login      login  login        login   login      403    403        403        403
 POST:admin/{django_tasks_database/dbtaskresult,attachments/objectdeletion}/<object_id>/change/  -                  login      login  login        login   login      403    403        403        403

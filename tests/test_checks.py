@@ -172,7 +172,7 @@ def test_a_backend_of_tasks_that_there_is_not(settings, name):
 
     (error,) = check_tasks(None)
 
-    assert error.id == "attachments.E008"
+    assert error.id == "attachments.E009"
 
 
 def test_a_secret_of_the_wrong_kind_is_not_told(settings):

@@ -15,8 +15,9 @@ from attachments.conf import conf
 from attachments.errors import StorageUnavailable
 
 # Others are about to be done if they began only now. If all are older, the store is slow or hangs.
-PATIENCE_SECONDS = 0.5
-MAX_WAIT_SECONDS = 2
+# A busy machine takes its time, too, and is no reason to turn anybody away.
+PATIENCE_SECONDS = 2
+MAX_WAIT_SECONDS = 5
 
 in_request: ContextVar[bool] = ContextVar("in_request", default=False)
 """Whether a client waits for what this thread does."""
