@@ -125,13 +125,16 @@ def test_the_worker(api, bucket, late, state):
     now = timezone.now()
     WorkerSign.objects.create(seen_at=now, expected_by=now - timedelta(minutes=late))
 
-    response = api().get("/health")
+    response = api().get("/health/ready")
 
     assert (response.status_code, response.json()) == (200, {**ALL_IS_WELL, "worker": state})
+    trouble = {} if state == "working" else {"worker": state}
+    assert api().get("/health").json() == {**ALL_IS_WELL, **trouble}
 
 
 def test_the_scanner(api, bucket, real_clamd):
-    assert api().get("/health").json() == {**ALL_IS_WELL, "scanner": "connected"}
+    assert api().get("/health/ready").json() == {**ALL_IS_WELL, "scanner": "connected"}
+    assert api().get("/health").json() == ALL_IS_WELL
 
 
 def test_a_scanner_that_is_down(api, bucket, use_scanner, caplog):

@@ -66,8 +66,8 @@ def main() -> int:
         _start_services(stack, addresses)
         token = _prepare()
         server = _start(stack, "gunicorn", "-c", "python:nodus.gunicorn_conf", SERVER_NAME)
-        _start(stack, "django", "db_worker", "--no-reload", WORKER_NAME)
-        _start(stack, "django", "run_schedule", WORKER_NAME)
+        _start(stack, "django", "db_worker", "--no-reload", "--skip-checks", WORKER_NAME)
+        _start(stack, "django", "run_schedule", "--skip-checks", WORKER_NAME)
         if not _wait(f"{addresses.base_url}/health", server):
             sys.exit("The server did not start; its log is above.")
         print_welcome(addresses, token)
