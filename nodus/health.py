@@ -137,7 +137,8 @@ _describe = extend_schema(
 
 
 class HealthView(OpenView):
-    """The contract's three keys; of worker and scanner it tells only that they fail."""
+    # The contract's three keys; of worker and scanner it tells only that they fail. Not a
+    # docstring: the API's schema would show it.
 
     @extend_schema(operation_id="getHealth")
     @_describe
