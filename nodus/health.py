@@ -143,21 +143,18 @@ class HealthView(OpenView):
     @extend_schema(operation_id="getHealth")
     @_describe
     def get(self, request: Request) -> Response:
-        response = _answer()
-        for part, well in (("scanner", CONNECTED), ("worker", WORKING)):
-            if response.data.get(part) == well:
-                del response.data[part]
-        return response
+        return _answer(names_all=False)
 
 
 class ReadyView(OpenView):
     @extend_schema(operation_id="getReadiness")
     @_describe
     def get(self, request: Request) -> Response:
-        return _answer()
+        return _answer(names_all=True)
 
 
-def _answer() -> Response:
+def _answer(*, names_all: bool) -> Response:
+    """With the worker and the scanner; unless ``names_all``, only if these fail."""
     probes = [STORE, DATABASE, *([SCANNER] if scanning.can_ping() else [])]
     for probe in probes:
         probe.start()
@@ -167,9 +164,10 @@ def _answer() -> Response:
         "status": "ok" if is_ok else "error",
         "minio": minio,
         "database": database,
-        **({"scanner": scanner[0][0]} if scanner else {}),
     }
-    if background and background.worker:
+    if scanner and (names_all or scanner[0][0] != CONNECTED):
+        body["scanner"] = scanner[0][0]
+    if background and background.worker and (names_all or background.worker != WORKING):
         body["worker"] = background.worker
     if background and background.backlog:
         body["waiting"] = asdict(background.backlog)

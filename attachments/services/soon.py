@@ -50,7 +50,7 @@ class Soon(Generic[Item]):
         return sorted(items)
 
     def _begin_anew(self) -> None:
-        """Also in a forked process: its parent has the timer, and does what waited there."""
+        """In a forked process: its parent has the timer, and does what waited there."""
         self._lock, self._items, self._timer = Lock(), set(), None
 
     def _start_timer(self) -> Timer | None:
