@@ -57,6 +57,9 @@ presigned = Event(
 )
 """A form was given; the size is the declared one, or None."""
 
+batch_presigned = Event("batch_presigned", "attachment_ids", "user_id", "count", "replayed_count")
+"""Forms were given to a batch: one line for all of them."""
+
 presign_refused = Event("presign_refused", "user_id", "code")
 
 confirmed = Event(

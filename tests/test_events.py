@@ -45,6 +45,22 @@ def test_each_event_is_told_with_the_facts_that_it_names(user, upload, told):
     assert told("confirmed")[0]["result"] == "content_mismatch"
 
 
+def test_a_batch_is_told_once(user, told):
+    file = {"filename": "a.png", "content_type": "image/png"}
+    key = {"idempotency_key": "the same"}
+
+    first = services.presign_uploads(user=user, files=[file, file], **key)
+    services.presign_uploads(user=user, files=[file, file], **key)
+
+    ids = [str(ticket.attachment_id) for ticket in first]
+    facts = {"attachment_ids": ids, "user_id": user.pk, "count": 2}
+    assert told("batch_presigned") == [
+        {**facts, "replayed_count": 0},
+        {**facts, "replayed_count": 2},
+    ]
+    assert told("presigned") == []
+
+
 def test_what_presign_refuses(user, told):
     with pytest.raises(ContentTypeNotAllowed):
         services.presign_upload(user=user, filename="a.exe", content_type="application/x-dos")

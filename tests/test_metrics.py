@@ -62,6 +62,7 @@ def test_an_upload_is_counted(user, upload, samples):
 def test_each_event_that_is_counted_moves_its_counter():
     facts = dict.fromkeys(events.purged.facts, 2)
     told = {
+        events.batch_presigned: ({"count": 1}, ("presigned_total",)),
         events.presign_refused: ({"code": "file_too_large"}, ("refused_total", "file_too_large")),
         events.refused: ({"code": "infected"}, ("refused_total", "infected")),
         events.throttled: ({"scope": "confirm"}, ("throttled_total", "confirm")),

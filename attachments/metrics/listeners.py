@@ -23,6 +23,11 @@ def count_presigned(**facts: Any) -> None:
     series.presigned.inc()
 
 
+@receiver(events.batch_presigned)
+def count_batch_presigned(count: int, **facts: Any) -> None:
+    series.presigned.inc(count)
+
+
 @receiver([events.presign_refused, events.refused])
 def count_refused(code: str, **facts: Any) -> None:
     series.refused.labels(code).inc()

@@ -26,7 +26,7 @@ from attachments.rules.filenames import clean_filename
 from attachments.rules.metadata import clean_metadata
 from attachments.services.inserting import insert, insert_once
 from attachments.services.linking import check_linkable
-from attachments.services.telling import tell_presigned
+from attachments.services.telling import tell_batch_presigned, tell_presigned, tell_refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,7 @@ def presign_upload(*, user: User, idempotency_key: str | None = None, **request:
     seen the bucket.
     """
     (ticket,) = _presign({"": request}, user=user, idempotency_key=idempotency_key)
+    tell_presigned(ticket, request, user=user)
     return ticket
 
 
@@ -66,10 +67,12 @@ def presign_uploads(
     Raises as ``presign_upload``; ``attr`` then begins with the file, as ``files.3.filename``.
     """
     requests = {f"files.{number}.": request for number, request in enumerate(files)}
-    return _presign(requests, user=user, idempotency_key=idempotency_key)
+    tickets = _presign(requests, user=user, idempotency_key=idempotency_key)
+    tell_batch_presigned(tickets, user=user)
+    return tickets
 
 
-@tell_presigned
+@tell_refused
 def _presign(
     requests: Mapping[str, Mapping[str, Any]], *, user: User, idempotency_key: str | None
 ) -> list[Ticket]:

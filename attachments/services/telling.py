@@ -1,10 +1,10 @@
 """Presign and confirm as events: what came of them, however they end."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from attachments import events
@@ -12,33 +12,44 @@ from attachments.errors import AttachmentError
 from attachments.models import Attachment
 from attachments.policy import User
 
-Ticket = TypeVar("Ticket", bound=Any)
+P = ParamSpec("P")
+Tickets = TypeVar("Tickets")
 
 
-def tell_presigned(presign: Callable[..., list[Ticket]]) -> Callable[..., list[Ticket]]:
-    """Tell of each ticket, or why there is none."""
+def tell_refused(presign: Callable[P, Tickets]) -> Callable[P, Tickets]:
+    """Tell why there is no ticket. The ``user`` is a keyword of the function."""
 
     @wraps(presign)
-    def told(
-        requests: Mapping[str, Mapping[str, Any]], *, user: User, **options: Any
-    ) -> list[Ticket]:
+    def told(*args: P.args, **options: P.kwargs) -> Tickets:
         try:
-            tickets = presign(requests, user=user, **options)
+            return presign(*args, **options)
         except AttachmentError as error:
+            user: Any = options["user"]
             events.presign_refused.tell(user_id=user.pk, code=error.code)
             raise
-        for ticket, request in zip(tickets, requests.values(), strict=True):
-            events.presigned.tell(
-                attachment_id=ticket.attachment_id,
-                user_id=user.pk,
-                content_type=request["content_type"],
-                size_bytes=request.get("size_bytes"),
-                filename=request["filename"],
-                is_replayed=ticket.is_replayed,
-            )
-        return tickets
 
     return told
+
+
+def tell_presigned(ticket: Any, request: Mapping[str, Any], *, user: User) -> None:
+    events.presigned.tell(
+        attachment_id=ticket.attachment_id,
+        user_id=user.pk,
+        content_type=request["content_type"],
+        size_bytes=request.get("size_bytes"),
+        filename=request["filename"],
+        is_replayed=ticket.is_replayed,
+    )
+
+
+def tell_batch_presigned(tickets: Sequence[Any], *, user: User) -> None:
+    """Once for all: a line for each would be a fifteenth of a batch."""
+    events.batch_presigned.tell(
+        attachment_ids=[str(ticket.attachment_id) for ticket in tickets],
+        user_id=user.pk,
+        count=len(tickets),
+        replayed_count=sum(ticket.is_replayed for ticket in tickets),
+    )
 
 
 @contextmanager
