@@ -260,6 +260,12 @@ class Attachment(PlainSqlModel):
                 condition=Q(message__isnull=False, status="ready"),
                 name="attachments_shared",
             ),
+            # Staff sort by the size that was found.
+            models.Index(
+                fields=["-size_bytes", "-id"],
+                condition=Q(status="ready"),
+                name="attachments_largest",
+            ),
             models.Index(
                 fields=["confirmed_at"],
                 condition=Q(message__isnull=True, status="ready"),

@@ -1,4 +1,4 @@
-"""Pages by position: a page is what lies beyond a row, newest first.
+"""Pages by position: a page is what lies beyond a row, usually newest first.
 
 A deep page costs no more than the first, and rows that arrive in between move nothing. The API and
 the admin share this code.
@@ -61,9 +61,11 @@ class Window:
     """The next rows beyond a position, in the order in which they are met."""
 
     names: tuple[str, ...]
-    """Of the fields that give the order, all descending. The last one is unique."""
+    """Of the fields that give the order, all in one direction. The last one is unique."""
     position: Position | None
     size: int
+    is_ascending: bool = False
+    """Whether the first page begins with the oldest or smallest."""
 
     @property
     def limit(self) -> int:
@@ -72,7 +74,7 @@ class Window:
 
     @property
     def is_newer(self) -> bool:
-        return self.position is not None and self.position.is_newer
+        return self.is_ascending if self.position is None else self.position.is_newer
 
     def read(self, queryset: QuerySet[Any]) -> tuple[list[Any], bool]:
         """The rows of the page, and whether there are others beyond."""
@@ -115,11 +117,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Rows, newest first, and where those on both sides begin, if there are any."""
+    """Rows, and where the pages on both sides begin, if there are any."""
 
     rows: list[Any]
-    older: Position | None
-    newer: Position | None
+    following: Position | None
+    preceding: Position | None
 
 
 def read_page(
@@ -128,22 +130,25 @@ def read_page(
     size: int,
     position: Position | None = None,
     names: tuple[str, ...] = NEWEST_FIRST,
+    is_ascending: bool = False,
 ) -> Page:
-    """The page that begins at ``position``, or the newest one."""
-    window = Window(names=names, position=position, size=size)
-    is_newer = window.is_newer
+    """The page that begins at ``position``, or the first one; by default, newest first."""
+    window = Window(names=names, position=position, size=size, is_ascending=is_ascending)
+    is_back = window.is_newer is not is_ascending
     rows, has_more = source.read(window) if isinstance(source, Source) else window.read(source)
-    if is_newer:
+    if is_back:
         rows.reverse()
     if not rows:
-        back = None if position is None else _turn(position)
-        return Page(rows=[], older=back if is_newer else None, newer=None if is_newer else back)
-    older = Position(values=_get_values(rows[-1], names))
-    newer = Position(values=_get_values(rows[0], names), is_newer=True)
+        turn = None if position is None else _turn(position)
+        return Page(
+            rows=[], following=turn if is_back else None, preceding=None if is_back else turn
+        )
+    following = Position(values=_get_values(rows[-1], names), is_newer=is_ascending)
+    preceding = Position(values=_get_values(rows[0], names), is_newer=not is_ascending)
     return Page(
         rows=rows,
-        older=older if has_more or is_newer else None,
-        newer=newer if (has_more if is_newer else position) else None,
+        following=following if has_more or is_back else None,
+        preceding=preceding if (has_more if is_back else position) else None,
     )
 
 

@@ -10,7 +10,6 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
-from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -18,6 +17,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from attachments import services
+from attachments.admin.deleting import describe
+from attachments.admin.links import Linker
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
 
@@ -37,7 +38,8 @@ def delete_selected(
     deletable = services.exclude_protected(rows)
     extent = services.measure_attachments(deletable)
     if not request.POST.get("post"):
-        return _ask(model_admin, request, extent, counted_at)
+        going = describe(deletable, extent=extent, linker=Linker.of(model_admin, request))
+        return _ask(model_admin, request, going, counted_at)
     model_admin.log_deletions(request, deletable)
     deletion = services.delete_attachments(rows)
     count, stayed = deletion.deleted, deletion.protected
@@ -62,14 +64,14 @@ def _parse_moment(text: str) -> datetime | None:
 
 
 def _ask(
-    model_admin: Any, request: HttpRequest, extent: services.Extent, counted_at: datetime
+    model_admin: Any, request: HttpRequest, going: dict[str, Any], counted_at: datetime
 ) -> HttpResponseBase:
     context = {
         **model_admin.admin_site.each_context(request),
         "title": _("Delete multiple objects"),
         "opts": model_admin.opts,
         "media": model_admin.media,
-        "model_count": summarize(extent).items(),
+        "going": going,
         "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
         "select_across": request.POST.get("select_across", "0"),
         "counted_at": counted_at.isoformat(),
@@ -77,15 +79,6 @@ def _ask(
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/attachments/delete_selected.html", context)
-
-
-def summarize(extent: services.Extent) -> dict[str, Any]:
-    """Rows for the summary on Django's pages that ask before deleting."""
-    return {
-        _("attachments"): extent.row_count,
-        _("objects in the store"): extent.object_count,
-        _("size"): filesizeformat(extent.size_bytes),
-    }
 
 
 @admin.action(permissions=["view"], description=gettext_lazy("Download the links as CSV"))

@@ -16,25 +16,31 @@ from attachments.paging import InvalidPosition, Position, parse_position, read_p
 class KeysetChangeList(ChangeList):
     """Pages by position instead of by number, so that no page needs COUNT or OFFSET.
 
-    The order is always ``ModelAdmin.ordering``: field names, all of them descending, the last one
-    unique. An index on them serves every page.
+    The order is that of a column that staff chose, or ``ModelAdmin.ordering``: a field of
+    ``indexed_fields``, and the key, both in one direction. An index on both serves every page.
     """
 
-    older_link = newer_link = newest_link = ""
+    following_link = preceding_link = first_link = ""
 
     @property
     def has_other_pages(self) -> bool:
-        return bool(self.older_link or self.newer_link)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(str(name).removeprefix("-") for name in self.model_admin.ordering or ())
+        return bool(self.following_link or self.preceding_link)
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        return list(self.model_admin.ordering or ())
+        model_admin: Any = self.model_admin
+        chosen = str(super().get_ordering(request, queryset)[0])
+        if chosen.removeprefix("-") not in model_admin.indexed_fields:
+            chosen = model_admin.ordering[0]
+        sign = "-" if chosen.startswith("-") else ""
+        self.is_ascending = not sign
+        self.names = tuple(dict.fromkeys([chosen.removeprefix("-"), "pk"]))
+        return [f"{sign}{name}" for name in self.names]
 
     def get_ordering_field_columns(self) -> dict[int, Any]:
-        return {}
+        """The column that gives the order, for the arrow in its head."""
+        direction = "asc" if self.is_ascending else "desc"
+        columns = map(self.get_ordering_field, self.list_display)
+        return {n: direction for n, field in enumerate(columns) if field == self.names[0]}
 
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
@@ -52,12 +58,17 @@ class KeysetChangeList(ChangeList):
         try:
             position = parse_position(text, model=self.model, names=self.names) if text else None
             page = read_page(
-                self.queryset, size=self.list_per_page, position=position, names=self.names
+                self.queryset,
+                size=self.list_per_page,
+                position=position,
+                names=self.names,
+                is_ascending=self.is_ascending,
             )
         except (InvalidPosition, ValueError, OverflowError) as error:  # no calendar has the year
             raise IncorrectLookupParameters from error
-        self.older_link, self.newer_link = self._link(page.older), self._link(page.newer)
-        self.newest_link = self.get_query_string() if position else ""
+        self.following_link = self._link(page.following)
+        self.preceding_link = self._link(page.preceding)
+        self.first_link = self.get_query_string() if position else ""
         self._show(page.rows)
 
     def _show(self, found: list[Model]) -> None:

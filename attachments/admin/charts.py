@@ -24,6 +24,8 @@ class Datum:
     label: str
     value: int
     text: str
+    query: str = ""
+    """The query that lists what it counts, if a page does."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -123,6 +123,14 @@ def show_status(attachment: Attachment) -> SafeString:
     )
 
 
+def show_status_and_reason(attachment: Attachment) -> SafeString:
+    """Of what was refused, also why."""
+    status = show_status(attachment)
+    if not (info := attachment.error_info):
+        return status
+    return format_html('{}<br><span class="quiet">{}</span>', status, info["detail"])
+
+
 def show_size(size_bytes: int | None) -> str:
     return NOTHING if size_bytes is None else filesizeformat(size_bytes)
 
@@ -177,8 +185,10 @@ def show_age(moment: datetime) -> SafeString:
 
 
 def show_moment(moment: datetime | None) -> str:
-    """To the second and with the time zone, so that it can be compared with a log."""
-    return NOTHING if moment is None else f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
+    """As all moments of the admin."""
+    if moment is None:
+        return NOTHING
+    return date_format(timezone.localtime(moment), "DATETIME_FORMAT")
 
 
 def show_state(attachment: Attachment) -> str:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.http import HttpRequest
@@ -15,12 +16,24 @@ from attachments.admin.display import NOTHING
 from attachments.models import Attachment
 
 
+def find_list(model_admin: ModelAdmin[Any], request: HttpRequest) -> str:
+    """The address of the list, with the filters from which staff came."""
+    opts, site = model_admin.opts, model_admin.admin_site.name
+    address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist", current_app=site)
+    filters: Any = {"preserved_filters": model_admin.get_preserved_filters(request), "opts": opts}
+    return add_preserved_filters(filters, address)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Linker:
     """Makes links for one viewer, to pages that the site has and the viewer may see."""
 
     site: AdminSite
     request: HttpRequest
+
+    @classmethod
+    def of(cls, model_admin: ModelAdmin[Any], request: HttpRequest) -> "Linker":
+        return cls(site=model_admin.admin_site, request=request)
 
     def can_view(self, model: type[Model]) -> bool:
         return self.site.is_registered(model) and self.site.get_model_admin(

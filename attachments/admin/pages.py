@@ -1,6 +1,6 @@
 """The pages of the admin: attachments, and the deletions that wait."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin import DateFieldListFilter, ShowFacets
@@ -8,7 +8,8 @@ from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -17,10 +18,11 @@ from django.utils.translation import gettext_lazy
 
 from attachments import services
 from attachments.admin import actions, display
+from attachments.admin.attachment_list import AttachmentChangeList
 from attachments.admin.changelist import KeysetChangeList
-from attachments.admin.dates import DatedChangeList
+from attachments.admin.deleting import describe
 from attachments.admin.filters import LinkedFilter, SizeFilter, TypeFilter
-from attachments.admin.links import Linker
+from attachments.admin.links import Linker, find_list
 from attachments.admin.purge import PurgeMixin
 from attachments.admin.search import search_attachments
 from attachments.admin.usage import UsageMixin
@@ -34,7 +36,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     """Nothing is added or changed here: editing a row would not change the store."""
 
     show_facets = ShowFacets.NEVER  # facets would count rows
-    sortable_by = ()
+    sortable_by: ClassVar[tuple[str, ...]] = ()
+    indexed_fields: ClassVar[tuple[str, ...]] = ()
+    """By which staff may sort."""
     empty_value_display = display.NOTHING
 
     class Media:
@@ -50,20 +54,13 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         return False
 
 
-class AttachmentChangeList(DatedChangeList):
-    """Leaves out the columns that may be long and that the list does not show."""
-
-    def get_queryset(
-        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
-    ) -> QuerySet[Any]:
-        return super().get_queryset(request, exclude_parameters).defer("metadata", "error")
-
-
 @admin.register(Attachment)
 class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
     """The list stays fast on a million rows: see ``changelist``, ``dates`` and ``search``."""
 
     ordering = ["-created_at", "-pk"]
+    sortable_by = ("size_and_type", "age")
+    indexed_fields = ("created_at", "size_bytes")
     date_hierarchy = "created_at"
     list_filter = [
         "status",
@@ -76,7 +73,7 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
     list_display_links = ["filename"]
     search_fields = ["filename", "id"]
     search_help_text = gettext_lazy(
-        "The beginning of a filename or of an owner’s name; an id; or a storage key."
+        "A filename, an owner’s name or an id, or how it begins; or a storage key."
     )
     actions = [actions.delete_selected, actions.download_links]
 
@@ -98,6 +95,14 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
             self.message_user(request, display.show_backlog(backlog), messages.WARNING)
         may_purge = {"may_purge": self.has_delete_permission(request)}
         return super().changelist_view(request, {**may_purge, **(extra_context or {})})
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        if attachment := context.get("original"):
+            url = services.get_download_url(attachment, as_attachment=True)
+            context = {**context, "download_url": url}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return [
@@ -136,7 +141,7 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
 
     def _make_column(self, method: str, name: str, request: HttpRequest) -> Any:
         """A column that depends on what the viewer may see."""
-        linker = Linker(site=self.admin_site, request=request)
+        linker = Linker.of(self, request)
 
         def column(attachment: Attachment) -> Any:
             return getattr(linker, method)(attachment)
@@ -149,15 +154,15 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
     def thumbnail(self, attachment: Attachment) -> SafeString:
         return display.show_thumbnail(attachment)
 
-    @admin.display(description=gettext_lazy("size and type"))
+    @admin.display(description=gettext_lazy("size and type"), ordering="size_bytes")
     def size_and_type(self, attachment: Attachment) -> SafeString:
         return display.show_size_and_type(attachment)
 
     @admin.display(description=gettext_lazy("status"))
     def state(self, attachment: Attachment) -> SafeString:
-        return display.show_status(attachment)
+        return display.show_status_and_reason(attachment)
 
-    @admin.display(description=gettext_lazy("age"))
+    @admin.display(description=gettext_lazy("age"), ordering="created_at")
     def age(self, attachment: Attachment) -> SafeString:
         return display.show_age(attachment.created_at)
 
@@ -200,13 +205,18 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
 
     # What is deleted
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
-        """Also count bytes. Django adds the host's rows, if any hang on attachments."""
-        deleted, count, lacking, protected = super().get_deleted_objects(objs, request)
-        extent = services.measure_attachments(
-            Attachment.objects.filter(pk__in=[obj.pk for obj in objs])
-        )
-        return deleted, {**count, **actions.summarize(extent)}, lacking, protected
+    def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+        rows = Attachment.objects.filter(pk=context["object"].pk)
+        extent = services.measure_attachments(rows)
+        going = describe(rows, extent=extent, linker=Linker.of(self, request))
+        return super().render_delete_form(request, {**context, "going": going})
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: Any) -> HttpResponse:
+        """Back to the list: Django leads whoever may not change rows to the start page."""
+        answer = super().response_delete(request, obj_display, obj_id)
+        if not (isinstance(answer, HttpResponseRedirect) and self.has_view_permission(request)):
+            return answer
+        return redirect(find_list(self, request))
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         first = list(queryset[: MAX_LOGGED + 1])

@@ -103,7 +103,7 @@ class Row:
     @property
     def full_datum(self) -> Datum:
         text = f"{self.size} · {self.files_datum.text}"
-        return Datum(label=self.name, value=self.amount.size_bytes, text=text)
+        return Datum(label=self.name, value=self.amount.size_bytes, text=text, query=self.query)
 
 
 def _read_period(text: str) -> int:
@@ -165,7 +165,10 @@ def _show_days(by_day: dict[date, usage.Amount]) -> dict[str, Any]:
 
 
 def _show_types(by_type: Mapping[str, usage.Amount]) -> dict[str, Any]:
-    rows = [Row(name=name, amount=amount) for name, amount in by_type.items()]
+    rows = [
+        Row(name=name, amount=amount, query=urlencode({"content_type__exact": name}))
+        for name, amount in by_type.items()
+    ]
     return {"type_table": rows, "type_chart": draw_bars([row.full_datum for row in rows])}
 
 
@@ -208,12 +211,7 @@ def _show_orphans(orphans: usage.Orphans, *, ready: usage.Amount) -> dict[str, A
 def _show_largest(ids: Sequence[UUID]) -> dict[str, Any]:
     """Those that are still there."""
     found = Attachment.objects.ready().filter(pk__in=ids).select_related("user")
-    largest = found.order_by("-size_bytes", "pk").defer("metadata", "error")
-    rows = [
-        Row(name=file.filename, amount=usage.Amount(files=1, size_bytes=file.size_bytes or 0))
-        for file in largest
-    ]
-    return {"largest": largest, "largest_chart": draw_bars([row.size_datum for row in rows])}
+    return {"largest": found.order_by("-size_bytes", "-pk").defer("metadata", "error")}
 
 
 def _show_deletions(deletions: usage.WaitingDeletions) -> dict[str, Any]:

@@ -40,10 +40,10 @@ class NewestFirstPagination(CursorPagination):
         return self._page.rows
 
     def get_next_link(self) -> str | None:
-        return self._link(self._page.older)
+        return self._link(self._page.following)
 
     def get_previous_link(self) -> str | None:
-        return self._link(self._page.newer)
+        return self._link(self._page.preceding)
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         link = {"type": "string", "format": "uri", "nullable": True}

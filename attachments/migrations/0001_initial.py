@@ -442,6 +442,11 @@ class Migration(migrations.Migration):
                         name="attachments_shared",
                     ),
                     models.Index(
+                        condition=models.Q(("status", "ready")),
+                        fields=["-size_bytes", "-id"],
+                        name="attachments_largest",
+                    ),
+                    models.Index(
                         condition=models.Q(("message__isnull", True), ("status", "ready")),
                         fields=["confirmed_at"],
                         name="attachments_orphans",

@@ -196,7 +196,7 @@ def _count_orphans() -> Orphans:
 
 
 def _list_largest() -> list[UUID]:
-    largest = Attachment.objects.ready().order_by("-size_bytes", "pk")
+    largest = Attachment.objects.ready().order_by("-size_bytes", "-pk")
     return list(largest.values_list("pk", flat=True)[:TOP])
 
 

@@ -1,0 +1,1 @@
+from nodus.formats import *  # noqa: F403
