@@ -18,6 +18,8 @@ def say_not_found(request: HttpRequest, path: str) -> JsonResponse:
     return JsonResponse({"type": "client_error", "errors": [error]}, status=404)
 
 
+admin.site.site_header = admin.site.site_title = "Nodus"
+
 urlpatterns = [
     path("admin/login/", admin_login.log_in),  # before Django's own at the same address
     path("admin/", admin.site.urls),
