@@ -84,17 +84,18 @@ const TYPE_BY_EXTENSION = new Map(
 );
 
 export class AttachmentError extends Error {
-  constructor({ code, detail, status = 0, attr = null, errors = [], retryAfterMs, ...others }) {
-    super(detail, { cause: others.cause });
+  /** @param {ConstructorParameters<typeof import("./client").AttachmentError>[0]} facts */
+  constructor({ cause, ...facts }) {
+    super(facts.detail, { cause });
     this.name = "AttachmentError";
-    this.code = code;
-    this.detail = detail;
-    this.status = status;
-    this.attr = attr;
-    this.errors = errors;
-    this.attachment = others.attachment ?? null;
-    this.requestId = others.requestId ?? null;
-    this.retryAfterMs = retryAfterMs ?? null;
+    this.code = facts.code;
+    this.detail = facts.detail;
+    this.status = facts.status ?? 0;
+    this.attr = facts.attr ?? null;
+    this.errors = facts.errors ?? [];
+    this.attachment = facts.attachment ?? null;
+    this.requestId = facts.requestId ?? null;
+    this.retryAfterMs = facts.retryAfterMs ?? null;
   }
 
   get isTemporary() {
@@ -112,6 +113,10 @@ export function chooseContentType(filename, type = "") {
   return (!isKnown && usual) || given || "application/octet-stream";
 }
 
+/**
+ * @param {import("./client").ClientOptions} options
+ * @returns {import("./client").Client}
+ */
 export function createClient({
   baseUrl = "/api/v1",
   getHeaders,
@@ -288,6 +293,7 @@ export function createClient({
   }
 
   async function describe({ file, options }) {
+    await checkReadable(file); // a folder that was dropped is not
     const filename = options.filename ?? file.name ?? "file";
     const body = {
       filename,
@@ -384,7 +390,9 @@ function makeRequest({ baseUrl, getHeaders, csrfToken, patienceSeconds }) {
   const page = globalThis.location;
   const isSameOrigin = Boolean(page) && new URL(root, page.href).origin === page.origin;
 
-  async function send(path, { method, body, headers, signal, keepalive }, isRefused) {
+  async function send(path, call, isRefused) {
+    const { method, body, headers, signal, keepalive } = call;
+    /** @type {RequestInit} */
     const options = {
       method,
       signal,
@@ -392,7 +400,8 @@ function makeRequest({ baseUrl, getHeaders, csrfToken, patienceSeconds }) {
       credentials: isSameOrigin ? "same-origin" : "omit",
       headers: {
         ...describeBody(body),
-        ...(isSameOrigin ? describePage(csrfToken, method) : {}),
+        ...describeLanguage(),
+        ...(isSameOrigin && method !== "GET" ? describeCsrf(csrfToken) : {}),
         ...(await getHeaders?.({ isRefused })),
         ...headers,
       },
@@ -413,7 +422,7 @@ function makeRequest({ baseUrl, getHeaders, csrfToken, patienceSeconds }) {
     return readAnswer(response, text);
   }
 
-  return async function request(path, options = {}) {
+  return async function request(path, /** @type {any} */ options = {}) {
     const call = { method: "GET", patienceSeconds, ...options };
     const { isRepeatable = call.method !== "POST", signal, onRetry } = call;
     const attempt = async () => {
@@ -433,19 +442,21 @@ function describeBody(body) {
   return body === undefined ? {} : { "Content-Type": "application/json" };
 }
 
-/** What Django wants of pages of its own: the CSRF token, and the language of the page. */
-function describePage(csrfToken, method) {
-  const headers = {};
+/** Errors come in the language of the page, not in that of the browser. */
+function describeLanguage() {
   const language = globalThis.document?.documentElement.lang;
-  if (language) headers["Accept-Language"] = language;
-  const token = method !== "GET" && (typeof csrfToken === "function" ? csrfToken() : csrfToken);
-  if (token) headers["X-CSRFToken"] = token;
-  return headers;
+  return language ? { "Accept-Language": language } : {};
+}
+
+function describeCsrf(csrfToken) {
+  const token = typeof csrfToken === "function" ? csrfToken() : csrfToken;
+  return token ? { "X-CSRFToken": token } : {};
 }
 
 /** From a field of the page, which is there with any of Django's settings, or else the cookie. */
 function readCsrfToken() {
   const page = globalThis.document;
+  /** @type {HTMLInputElement | undefined} */
   const field = page?.querySelector("input[name=csrfmiddlewaretoken]");
   return field?.value || /(?:^|;\s*)csrftoken=([^;]+)/.exec(page?.cookie ?? "")?.[1] || null;
 }
