@@ -231,16 +231,28 @@ def test_a_taken_port(tree, name):
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"PORT": "http"}, "PORT is a number from 1 to 65535, not 'http'.\n"),
-        ({"S3_PORT": "65536"}, "S3_PORT is a number from 1 to 65535, not '65536'.\n"),
-        ({"PORT": "9000"}, "PORT and S3_PORT are both 9000: choose two.\n"),
-        ({"BIND": "unix:/run/nodus"}, "BIND is a host, or host:port, not 'unix:/run/nodus'.\n"),
-        ({"BIND": "0.0.0.0:99999"}, "PORT is a number from 1 to 65535, not '99999'.\n"),
-        ({"BIND": "203.0.113.9"}, "BIND names no address of this machine: 203.0.113.9\n"),
+        ({"PORT": "http"}, "PORT is a number from 1 to 65535, not 'http'."),
+        ({"S3_PORT": "65536"}, "S3_PORT is a number from 1 to 65535, not '65536'."),
+        ({"PORT": "9000"}, "PORT and S3_PORT are both 9000: choose two."),
+        ({"BIND": "unix:/run/nodus"}, "BIND is a host, or host:port, not 'unix:/run/nodus'."),
+        ({"BIND": "0.0.0.0:99999"}, "PORT is a number from 1 to 65535, not '99999'."),
     ],
 )
-def test_a_wrong_port(tree, variables, message):
-    assert Run(tree, **variables).wait_until_over() == (1, message)
+def test_a_wrong_port(monkeypatch, variables, message):
+    for name in ("PORT", "S3_PORT", "BIND", "S3_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit, match=f"^{re.escape(message)}$"):
+        read_addresses()
+
+
+def test_an_address_of_another_machine(tree):
+    assert Run(tree, BIND="203.0.113.9").wait_until_over() == (
+        1,
+        "BIND names no address of this machine: 203.0.113.9\n",
+    )
 
 
 def test_it_uses_the_servers_that_env_file_names(tree, samples, tmp_path):

@@ -41,16 +41,24 @@ def make_rows(user, count, **fields):
     )
 
 
-def turn(client, link, direction):
-    """The ids of each page from this link on."""
+def open_pages(client, link, direction):
+    """Each page from this link on."""
     while link:
-        page = client.get(link).json()
-        yield [item["id"] for item in page["results"]]
+        yield (page := client.get(link).json())
         link = page[direction]
 
 
+def read_ids(page):
+    return [item["id"] for item in page["results"]]
+
+
+def turn(client, link, direction):
+    """The ids of each page from this link on."""
+    return map(read_ids, open_pages(client, link, direction))
+
+
 def list_ids(client, **query):
-    return [item["id"] for item in client.get(BASE, query).json()["results"]]
+    return read_ids(client.get(BASE, query).json())
 
 
 @pytest.mark.usefixtures("_way")
@@ -63,11 +71,9 @@ def test_1500_rows_of_one_moment_are_listed_once_each(
     client = api({"uploader": user, "reader": other_user, "staff": staff_user}[viewer])
     expected = [str(pk) for pk in Attachment.objects.order_by("-pk").values_list("pk", flat=True)]
 
-    there = list(turn(client, f"{BASE}?page_size=100", "next"))
-    last = client.get(f"{BASE}?page_size=100")
-    while last.json()["next"]:
-        last = client.get(last.json()["next"])
-    back = list(turn(client, last.json()["previous"], "previous"))
+    pages = list(open_pages(client, f"{BASE}?page_size=100", "next"))
+    there = list(map(read_ids, pages))
+    back = list(turn(client, pages[-1]["previous"], "previous"))
 
     assert len(there) == 15
     assert list(chain(*there)) == expected
