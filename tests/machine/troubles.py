@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from tests.databases import get_database_url
-from tests.machine.kinds import DATABASE, PROCESS, SLOW_STORE, STORE, Trouble
+from tests.machine.kinds import DATABASE, DYING, PROCESS, SLOW_STORE, STORE, Trouble
 from tests.proxy import Answer, Call, Exchange, Forward, Headers, StoreProxy
 
 OPERATIONS = (
@@ -110,13 +110,13 @@ class Troubles:
         def run(target: Any, *args: Any, **kwargs: Any) -> Any:
             self._live_on(target)
             meet = None if is_store else self._takes("database", DATABASE)
-            if meet is None:
-                answer = function(target, *args, **kwargs)
-            else:
+            try:
+                if meet is None:
+                    return function(target, *args, **kwargs)
                 self.happened[f"database: {meet.kind}"] += 1
-                answer = self._fail(meet.kind, target, lambda: function(target, *args, **kwargs))
-            self._live_on(target)
-            return answer
+                return self._fail(meet.kind, target, lambda: function(target, *args, **kwargs))
+            finally:
+                self._live_on(target)
 
         return run
 
@@ -147,7 +147,7 @@ class Troubles:
         if self.is_store_down:
             exchange.drain()
             raise ConnectionAbortedError
-        trouble = self._takes("store", STORE + SLOW_STORE)
+        trouble = self._takes("store", STORE + DYING + SLOW_STORE)
         if trouble is None:
             return forward()
         name = trouble.meanwhile and f", {trouble.meanwhile}"
@@ -172,6 +172,14 @@ class Troubles:
     def _come_late(self, exchange: Exchange, forward: Forward) -> Answer:
         self.late.append((exchange.call, forward))
         raise ConnectionAbortedError
+
+    def _die_asking(self, exchange: Exchange, forward: Forward) -> Answer:
+        self._is_dead = True
+        return self._come_late(exchange, forward)
+
+    def _die_before_answer(self, exchange: Exchange, forward: Forward) -> Answer:
+        self._is_dead = True
+        return self._drop_answer(exchange, forward)
 
     def _repeat(self, exchange: Exchange, forward: Forward) -> Answer:
         forward().discard()

@@ -64,6 +64,8 @@ class World:
         """How late it was when the machine first saw an object, by key and ETag."""
         self.elapsed = timedelta()
         self.contents: dict[tuple[str, str], bytes] = {}
+        self.named_uploads: set[str] = set()
+        """The copies in parts that were begun, and named by a row or a note."""
         self.asked: set[Any] = set()
         self.said: list[bytes] = []
         self.listener.lines.clear()
