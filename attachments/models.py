@@ -78,6 +78,10 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         """Never confirmed, although the time to do so is over."""
         return self.unconfirmed().filter(expires_at__lt=expired_before, waiting_since=None)
 
+    def lapsed(self) -> "AttachmentQuerySet":
+        """Those whose time is over and which nobody confirmed: they count no more for a quota."""
+        return self.filter(status=Attachment.Status.PENDING, expires_at__lte=timezone.now())
+
     def unleased(self) -> "AttachmentQuerySet":
         """Without what somebody works on at this moment, and what is put off."""
         return self.filter(Q(lease_expires_at=None) | Q(lease_expires_at__lte=Now()))
@@ -377,7 +381,7 @@ class Attachment(PlainSqlModel):
 
     @property
     def has_lapsed(self) -> bool:
-        """Whether its time is over and nobody confirmed it: it counts no more for a quota."""
+        """Whether its time is over and nobody confirmed it."""
         return self.status == self.Status.PENDING and self.expires_at <= timezone.now()
 
     @property

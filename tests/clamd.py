@@ -142,11 +142,13 @@ def play(part: Part, **options: Any) -> Iterator[FakeClamd]:
 
 
 def read_file(connection: Any) -> bytes:
-    """All chunks up to the empty one."""
+    """All chunks up to the empty one. Raises ``EOFError`` if the client hangs up before."""
     content = b""
-    while size := int.from_bytes(connection.rfile.read(4), "big"):
-        content += connection.rfile.read(size)
-    return content
+    while size := connection.rfile.read(4):
+        if not any(size):
+            return content
+        content += connection.rfile.read(int.from_bytes(size, "big"))
+    raise EOFError
 
 
 def answer(text: bytes) -> Part:

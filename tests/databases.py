@@ -1,6 +1,8 @@
 """The tests' own database: its address, and ways to empty and to lose it."""
 
 import os
+import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from django.contrib.contenttypes.models import ContentType
@@ -40,6 +42,21 @@ def _is_superuser() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SHOW is_superuser")
         return cursor.fetchone() == ("on",)
+
+
+def wait_until_blocked(count: int, *, unless: Callable[[], bool] = lambda: False) -> None:
+    """Wait until so many other transactions wait for a lock, unless that can no longer be."""
+    deadline = time.monotonic() + 30
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(
+                "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+                "WHERE NOT granted AND datname = current_database()"
+            )
+            if cursor.fetchone()[0] >= count or unless():
+                return
+            time.sleep(0.02)
+    raise AssertionError(f"{count} transactions never waited at once")
 
 
 def lose_database() -> None:

@@ -22,7 +22,7 @@ from tests.machine.world import World
 MINUTES = float(os.environ.get("MACHINE_MINUTES", "0"))
 SEED = int(os.environ.get("MACHINE_SEED", "21"))
 RUNS = 5
-STEPS = 40
+STEPS = 30
 
 # To find the shortest steps that fail takes up to five minutes.
 pytestmark = [*MARKS, pytest.mark.timeout(MINUTES * 60 + 900)]

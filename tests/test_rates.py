@@ -1,6 +1,7 @@
 """How often: moving windows in this process and in Redis, whose outages stop nothing."""
 
 import multiprocessing
+import socket
 import subprocess
 import sys
 import threading
@@ -234,7 +235,8 @@ def hang(server):
 def test_without_redis_all_pass_by_default(lost_redis, fail, caplog, monkeypatch):
     assert take(rate="1/minute") == 0
     asked = []
-    monkeypatch.setattr(shared.RedisWindows, "_take", note_calls(shared.RedisWindows._take, asked))
+    ask = note_calls(shared.RedisWindows._ask_twice, asked)
+    monkeypatch.setattr(shared.RedisWindows, "_ask_twice", ask)
 
     fail(lost_redis)
 
@@ -242,6 +244,28 @@ def test_without_redis_all_pass_by_default(lost_redis, fail, caplog, monkeypatch
     assert len(asked) == 1  # the others do not wait for it
     (record,) = caplog.records
     assert record.message.startswith("Rates cannot be counted, as Redis fails; all passes until")
+
+
+def test_a_resolver_that_hangs_holds_nobody_up(settings, caplog, monkeypatch):
+    url = "redis://redis.invalid:6379"
+    settings.CACHES = {"default": {"BACKEND": DJANGO_CACHE, "LOCATION": url}}
+    look_up, goes_on, answered = socket.getaddrinfo, threading.Event(), []
+
+    def hang(host, *args, **kwargs):
+        if host == "redis.invalid":
+            answered.append(goes_on.wait(10))
+            raise socket.gaierror
+        return look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr(shared, "OPEN_SECONDS", 0.05)
+    try:
+        assert take() == 0
+        assert answered == []
+        assert "as Redis fails" in caplog.text
+    finally:
+        goes_on.set()
+        rates._open_redis.cache_clear()
 
 
 @pytest.mark.parametrize("fail", [lose, hang])

@@ -21,8 +21,11 @@ from attachments.errors import (
 )
 from attachments.models import Attachment
 from attachments.policy import get_limits
+from attachments.services import inserting
+from attachments.services.attempts import Attempt
 from attachments.triggers import ensure_triggers
 from nodus.policy import ParticipantsPolicy
+from tests.databases import wait_until_blocked
 
 pytestmark = pytest.mark.django_db
 
@@ -260,6 +263,50 @@ def test_an_upload_whose_time_is_over_has_to_fit_again(user, upload, limit):
 
     services.delete_attachment(attachment_id=other.attachment_id, user=user)
     assert services.confirm_upload(attachment_id=late.attachment_id, user=user).is_ready
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "act"),
+    [
+        (
+            Attempt,
+            "take",
+            lambda ticket, user: services.confirm_upload(
+                attachment_id=ticket.attachment_id, user=user
+            ),
+        ),
+        (inserting, "_prolong", lambda ticket, user: presign(user, None, idempotency_key="k")),
+    ],
+    ids=["confirm", "replay"],
+)
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_an_upload_that_is_kept_counts_although_its_time_ends_at_that_moment(
+    user, upload, limit, monkeypatch, where, name, act
+):
+    limit(QUOTA_MB_PER_USER=100)
+    ticket = upload(user, idempotency_key="k", **PNG)
+    keep = getattr(where, name)
+
+    def ask_for_its_room():
+        try:
+            expire(ticket)
+            presign(user, None)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as threads:
+
+        def keep_a_little_later(*args, **kwargs):
+            asked.append(threads.submit(ask_for_its_room))
+            wait_until_blocked(1, unless=asked[0].done)
+            return keep(*args, **kwargs)
+
+        asked = []
+        monkeypatch.setattr(where, name, keep_a_little_later)
+        act(ticket, user)
+        with pytest.raises(QuotaExceeded):
+            asked[0].result()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """One row of usage per user, kept by the database."""
 
 import threading
-import time
 from datetime import timedelta
 from random import Random
 from uuid import uuid4
@@ -15,6 +14,7 @@ from django.utils import timezone
 from attachments import services
 from attachments.errors import RejectedUpload
 from attachments.models import Attachment, Usage
+from tests.databases import wait_until_blocked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -418,21 +418,6 @@ def test_a_recount_does_not_wait_for_an_empty_row_that_another_holds(user, run_a
         assert run_at_once(recount) == []
     services.recount_usage()
     assert not Usage.objects.exists()
-
-
-def wait_until_blocked(count):
-    """Wait until so many other transactions wait for a lock."""
-    deadline = time.monotonic() + 30
-    with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute(
-                "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid) "
-                "WHERE NOT granted AND datname = current_database()"
-            )
-            if cursor.fetchone()[0] >= count:
-                return
-            time.sleep(0.02)
-    raise AssertionError(f"{count} transactions never waited at once")
 
 
 @pytest.mark.postgres

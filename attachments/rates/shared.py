@@ -1,15 +1,17 @@
 """Moving windows in Redis, exact across processes: `limits` takes each hit in one Lua script.
 
-Redis may be away. Then no request waits for it longer than ``TIMEOUT_SECONDS``, and most not at
-all: one in ``RETRY_SECONDS`` finds out whether it is back.
+Redis may be away. Then no request waits for an answer longer than ``TIMEOUT_SECONDS``, or for a
+connection longer than ``OPEN_SECONDS``, and most not at all: one in ``RETRY_SECONDS`` finds out
+whether it is back.
 """
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import cache
 from math import floor
-from threading import Lock, local
+from threading import Lock, Thread, local
 from time import monotonic, time
 from typing import Any
 
@@ -24,6 +26,8 @@ from attachments.rates.places import RedisPlace
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 0.2
+# Its name is looked up, too, and resolvers take no timeout.
+OPEN_SECONDS = 1
 RETRY_SECONDS = 2
 
 
@@ -31,30 +35,46 @@ class _Client(local):
     """Each thread has a connection: a pool would look before each use whether one still works."""
 
     def __init__(self, place: RedisPlace) -> None:
-        from redis import ConnectionError as Disconnected
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
         bounded = {
             "socket_timeout": TIMEOUT_SECONDS,
             "socket_connect_timeout": TIMEOUT_SECONDS,
-            # Once more if Redis closed it meanwhile; by itself redis-py tries ten times.
-            "retry": Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
+            "retry": Retry(NoBackoff(), 0),  # by itself redis-py tries ten times
             "single_connection_client": True,
         }
         options = {**place.options, **bounded}
-        self.storage = RedisStorage(place.url, key_prefix=place.key_prefix, **options)
+        self.storage = _do_in_time(
+            lambda: RedisStorage(place.url, key_prefix=place.key_prefix, **options)
+        )
         self.windows = MovingWindowRateLimiter(self.storage)
+
+
+def _do_in_time(do: Callable[[], RedisStorage]) -> RedisStorage:
+    """What ``do`` gives. Raises what it raises, and ``TimeoutError``; then it goes on by itself."""
+    done: Future[RedisStorage] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(do())
+        except Exception as error:  # noqa: BLE001 - for whoever waits
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return done.result(OPEN_SECONDS)
 
 
 class RedisWindows:
     """The windows, and whether Redis answers."""
 
     def __init__(self, place: RedisPlace) -> None:
+        from redis import ConnectionError as Disconnected
         from redis import RedisError
 
         self._open = cache(lambda: _Client(place))
-        self._failures = RedisError
+        self._disconnected = Disconnected
+        self._failures = (RedisError, TimeoutError)
         self._lock = Lock()
         self._away_until = 0.0
         self._told: set[str] = set()
@@ -87,12 +107,20 @@ class RedisWindows:
         if not self._may_ask():
             return self._do_without()
         try:
-            answer = question()
+            answer = self._ask_twice(question)
         except self._failures as error:
             self._note_outage(error)
             return self._do_without()
         self._note_answer()
         return answer
+
+    def _ask_twice(self, question: Callable[[], Any]) -> Any:
+        """Redis may have closed the connection since it was used."""
+        try:
+            return question()
+        except self._disconnected:
+            self._open.cache_clear()
+            return question()
 
     def _may_ask(self) -> bool:
         """While Redis is away, whether it is this request's turn to try."""

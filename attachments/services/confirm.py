@@ -97,16 +97,17 @@ def _take(attachment: Attachment, user: User) -> Attempt:
 
     Raises ``UploadInProgress``; for a late upload also ``UploadExpired``, ``QuotaExceeded``.
     """
-    limits = get_limits(user) if attachment.has_lapsed else None
+    limits = get_limits(user) if attachment.status == Attachment.Status.PENDING else None
     if limits is None or limits.quota_bytes is None:
         return Attempt.take(attachment)
-    try:
-        storage.inspect_object(attachment.key)
-    except storage.ObjectNotFound:
-        raise UploadExpired from None
+    if attachment.has_lapsed:
+        try:
+            storage.inspect_object(attachment.key)
+        except storage.ObjectNotFound:
+            raise UploadExpired from None
     with transaction.atomic():
         of_bytes = replace(limits, max_unconfirmed=None)
-        reserve_space(user=user, limits=of_bytes, attachments=[attachment])
+        reserve_space(user=user, limits=of_bytes, kept=[attachment])
         return Attempt.take(attachment)
 
 

@@ -27,7 +27,7 @@ def insert(
     limits: Limits,
     renewed: Sequence[Attachment] = (),
 ) -> list[Attachment]:
-    """All the rows in one statement; ``renewed`` are there, and are to count again.
+    """All the rows in one statement; ``renewed`` are there, and count from now on.
 
     Raises ``NotFound``, ``TooManyAttachments``, ``QuotaExceeded``, ``TooManyUnconfirmed``.
     """
@@ -54,9 +54,7 @@ def insert_once(
         ids = record.attachment_ids
         stored = [living.get(pk, new) for pk, new in zip(ids, attachments, strict=True)]
         missing = [item for item in stored if str(item.pk) not in living]
-        lapsed = [row for row in living.values() if row.has_lapsed]
-        if missing or lapsed:
-            insert(missing, user=user, limits=limits, renewed=lapsed)
+        insert(missing, user=user, limits=limits, renewed=[*living.values()])
         if missing:
             record.attachment_ids = [str(item.pk) for item in stored]
             record.save()

@@ -53,7 +53,7 @@ def insert_what_fits(
     attachments: Sequence[Attachment],
     renewed: Sequence[Attachment] = (),
 ) -> None:
-    """Insert new rows, all or none; ``renewed`` are there, and are to count again.
+    """Insert new rows, all or none; ``renewed`` are there, and count from now on.
 
     Raises ``QuotaExceeded``, ``TooManyUnconfirmed``.
     """
@@ -61,7 +61,7 @@ def insert_what_fits(
         return
     # Without limits there is nothing to lock: a transaction would be two statements for nothing.
     with transaction.atomic() if limits.are_on_use else nullcontext():
-        reserve_space(user=user, limits=limits, attachments=[*attachments, *renewed])
+        reserve_space(user=user, limits=limits, new=attachments, kept=renewed)
         if attachments:
             Attachment.insert(attachments)
 
@@ -76,20 +76,31 @@ def _insert_at_once(user: User, limits: Limits, attachments: Sequence[Attachment
     return Attachment.insert_if(quota_sql.FITS, asked, row)
 
 
-def reserve_space(*, user: User, limits: Limits, attachments: Sequence[Attachment]) -> None:
-    """Check that these uploads fit, which do not count yet.
+def reserve_space(
+    *,
+    user: User,
+    limits: Limits,
+    new: Sequence[Attachment] = (),
+    kept: Sequence[Attachment] = (),
+) -> None:
+    """Check that ``new`` uploads fit, and those of ``kept`` whose time is over: they do not count.
 
-    Call it in the transaction that makes them count: until it ends, others of the same user wait,
-    so that several at once never pass the limits. Raises ``QuotaExceeded``, ``TooManyUnconfirmed``.
+    Call it in the transaction that makes all of them count: until it ends, others of the same user
+    wait, so that several at once never pass the limits, and none of ``kept`` ceases to count
+    meanwhile. Raises ``QuotaExceeded``, ``TooManyUnconfirmed``.
     """
-    if not (limits.are_on_use and attachments):
+    if not (limits.are_on_use and (new or kept)):
         return
     _lock_use(user)
+    lapsed = Attachment.objects.lapsed().filter(pk__in=[row.pk for row in kept]) if kept else ()
+    needed = [*new, *lapsed]
+    if not needed:
+        return
     use = measure_use(user)
-    needed_bytes = sum(attachment.size_range[1] for attachment in attachments)
+    needed_bytes = sum(attachment.size_range[1] for attachment in needed)
     _check_fit(QuotaExceeded, limits.quota_bytes, used=use.taken_bytes, needed=needed_bytes)
     _check_fit(
-        TooManyUnconfirmed, limits.max_unconfirmed, used=use.unconfirmed, needed=len(attachments)
+        TooManyUnconfirmed, limits.max_unconfirmed, used=use.unconfirmed, needed=len(needed)
     )
 
 

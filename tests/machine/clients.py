@@ -10,7 +10,16 @@ from hypothesis.stateful import rule
 
 from attachments.models import Attachment
 from tests.machine.actions import TIMES, Actions
-from tests.machine.inputs import DECLARED, FILES, KEYS, NUMBERS, SLOW, TROUBLES, USERS
+from tests.machine.inputs import (
+    DEATHS,
+    DECLARED,
+    FILES,
+    KEYS,
+    NUMBERS,
+    SLOW,
+    TROUBLES,
+    USERS,
+)
 from tests.machine.kinds import Trouble
 from tests.machine.world import BASE
 
@@ -46,6 +55,17 @@ class Clients(Actions):
     def upload_slowly(self, user: int, file: str, trouble: Trouble) -> None:
         """Others act in the middle of the confirm."""
         self.upload(user, "", file, "", False, "confirm", trouble)
+
+    @rule(user=USERS, file=FILES, dying=st.sampled_from(["confirm", "work"]), trouble=DEATHS)
+    def upload_and_die(self, user: int, file: str, dying: str, trouble: Trouble) -> None:
+        """The confirm or the worker; another one tries again when nobody owns the row any more."""
+        for upload in self._presign(user, "", file, "", False, None):
+            self.world.post(upload, file)
+            for met in (trouble, None):
+                self.confirm(0, None, met if dying == "confirm" else None)
+                if dying == "work":
+                    self._act(met, lambda: self._work("rows"))
+                self.world.wait(TIMES["lease"])
 
     @rule(
         user=USERS, declares=DECLARED, file=FILES, key=KEYS, message=st.booleans(), trouble=TROUBLES

@@ -20,6 +20,7 @@ MEANWHILE = st.sampled_from(
 SLOW = st.builds(
     Trouble, st.sampled_from(kinds.SLOW_STORE), st.sampled_from([0, 0, 1, 1, 2, 3]), MEANWHILE
 )
+DEATHS = st.builds(Trouble, st.sampled_from(kinds.DYING), st.integers(0, 3))
 TROUBLES = st.one_of(
     st.none(),
     SLOW,
@@ -27,4 +28,5 @@ TROUBLES = st.one_of(
     st.builds(Trouble, st.sampled_from(kinds.STORE), st.sampled_from([0, 0, 1, 1, 2, 3, 4])),
     st.builds(Trouble, st.sampled_from(kinds.DATABASE), st.integers(0, 9)),
     st.builds(Trouble, st.sampled_from(kinds.PROCESS), st.integers(0, 24)),
+    DEATHS,
 )

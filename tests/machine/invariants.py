@@ -72,9 +72,12 @@ class View:
 
     def __init__(self, world: World) -> None:
         self.rows = {str(row.pk): row for row in Attachment.objects.all()}
-        self.notes = set(ObjectDeletion.objects.values_list("key", flat=True))
+        notes = list(ObjectDeletion.objects.values_list("key", "upload_id"))
+        self.notes = {key for key, _ in notes}
         self.objects = {item.key: item.e_tag.strip('"') for item in world.bucket.objects.all()}
-        self.begun = {item["UploadId"]: item["Key"] for item in world.list_begun()}
+        self.begun = {item["UploadId"] for item in world.list_begun()}
+        copied = {row.copy_upload_id for row in self.rows.values()}
+        self.named_uploads = self.begun & (copied | {upload_id for _, upload_id in notes})
 
     def is_named(self, key: str) -> bool:
         names = ("key", "copy_key", "thumbnail_key")
@@ -87,6 +90,7 @@ def check(world: World) -> View:
     for identity in (*view.objects.items(), *((upload_id,) for upload_id in view.begun)):
         world.born.setdefault(identity, world.elapsed)
     check_objects(view)
+    check_begun(world, view)
     check_moves(world)
     check_usage()
     world.limits.check_quotas()
@@ -106,6 +110,13 @@ def check_objects(view: View) -> None:
     """No object without a row that names it, or a note."""
     unknown = [key for key in view.objects if key.startswith(PREFIXES) and not view.is_named(key)]
     assert not unknown, f"no row and no note names {unknown}"
+
+
+def check_begun(world: World, view: View) -> None:
+    """What a row or a note once named is named until it is aborted or ended."""
+    world.named_uploads = (world.named_uploads & view.begun) | view.named_uploads
+    forgotten = world.named_uploads - view.named_uploads
+    assert not forgotten, f"no row and no note names the begun copies {forgotten}"
 
 
 def check_served(world: World, view: View, upload: Upload, row: Attachment) -> None:

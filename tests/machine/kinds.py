@@ -6,6 +6,8 @@ STORE = ("drop", "drop_answer", "come_late", "repeat", "refuse", "lie", "talk_ru
 SLOW_STORE = ("before", "after")
 DATABASE = ("end_connection", "lose_answer", "cancel")
 PROCESS = ("kill",)
+DYING = ("die_asking", "die_before_answer")
+"""The process dies while the store does that call: it comes late, or its answer to nobody."""
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ WINDOW_SECONDS = 60
 class _Asked:
     moment: float
     is_let_in: bool | None = None
-    """None if the server or the process failed: it may count, or not."""
+    """None if the server or the process failed, or nobody knows who asked: it may count, or not."""
 
     def tell(self, status: int) -> None:
-        self.is_let_in = None if status >= 500 else status != 429
+        self.is_let_in = None if status == 401 or status >= 500 else status != 429
 
 
 class Limits:

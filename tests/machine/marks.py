@@ -7,4 +7,5 @@ MARKS = [
     pytest.mark.postgres,
     # Of processes that were killed
     pytest.mark.filterwarnings("ignore:.*ServerCursor.*still open:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]

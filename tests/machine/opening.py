@@ -1,6 +1,7 @@
 """Opens the world: real servers, and what stands between them and Django."""
 
 import copy
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -58,6 +59,7 @@ def open_world(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> Ite
         storage.ensure_bucket()
         yield world
         world.lose_everything()
+        gc.collect()  # what killed processes left open, while that is no news
 
 
 def _lead_through(url: str, settings: object) -> None:

@@ -1,5 +1,6 @@
 """What goes wrong in the middle of an action: at the store, in the database, or with the process."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from tests.databases import get_database_url
-from tests.machine.kinds import DATABASE, PROCESS, SLOW_STORE, STORE, Trouble
+from tests.machine.kinds import DATABASE, DYING, PROCESS, SLOW_STORE, STORE, Trouble
 from tests.proxy import Answer, Call, Exchange, Forward, Headers, StoreProxy
 
 OPERATIONS = (
@@ -36,6 +37,8 @@ class Troubles:
         self.late: list[tuple[Call, Forward]] = []
         """Calls that were sent, and did not arrive yet."""
         self._errors: list[BaseException] = []
+        self._others_done = threading.Condition()
+        self._others_busy = 0
         self.forget()
         for operation in OPERATIONS:
             proxy.add(operation, self._pass_call, times=None)
@@ -65,6 +68,8 @@ class Troubles:
                 raise
         finally:
             is_dead |= self._is_dead
+            with self._others_done:  # who go on when nobody waits for them any more
+                self._others_done.wait_for(lambda: not self._others_busy, timeout=60)
             self._rest()
         if is_dead:
             raise Killed
@@ -74,12 +79,17 @@ class Troubles:
     def let_others(self, do: str) -> None:
         """Others do this: it meets nothing, and does not count."""
         was_watching, self._is_watching = self._is_watching, False
+        with self._others_done:
+            self._others_busy += 1
         try:
             self.do_meanwhile(do)
         except BaseException as error:  # noqa: BLE001 - for whoever waits for them
             self._errors.append(error)
         finally:
             self._is_watching = was_watching
+            with self._others_done:
+                self._others_busy -= 1
+                self._others_done.notify_all()
 
     def land(self) -> None:
         """Let all that is late arrive."""
@@ -110,13 +120,12 @@ class Troubles:
         def run(target: Any, *args: Any, **kwargs: Any) -> Any:
             self._live_on(target)
             meet = None if is_store else self._takes("database", DATABASE)
-            if meet is None:
-                answer = function(target, *args, **kwargs)
-            else:
-                self.happened[f"database: {meet.kind}"] += 1
-                answer = self._fail(meet.kind, target, lambda: function(target, *args, **kwargs))
-            self._live_on(target)
-            return answer
+            try:
+                if meet is None:
+                    return function(target, *args, **kwargs)
+                return self._fail(meet.kind, target, lambda: function(target, *args, **kwargs))
+            finally:
+                self._live_on(target)
 
         return run
 
@@ -133,6 +142,7 @@ class Troubles:
 
     def _fail(self, kind: str, target: Any, run: Callable[[], Any]) -> Any:
         """A statement or a commit; what PostgreSQL says of it is raised."""
+        self.happened[f"database: {kind}"] += 1
         database = getattr(target, "db", target)
         if kind == "lose_answer":
             run()
@@ -147,7 +157,7 @@ class Troubles:
         if self.is_store_down:
             exchange.drain()
             raise ConnectionAbortedError
-        trouble = self._takes("store", STORE + SLOW_STORE)
+        trouble = self._takes("store", STORE + DYING + SLOW_STORE)
         if trouble is None:
             return forward()
         name = trouble.meanwhile and f", {trouble.meanwhile}"
@@ -172,6 +182,14 @@ class Troubles:
     def _come_late(self, exchange: Exchange, forward: Forward) -> Answer:
         self.late.append((exchange.call, forward))
         raise ConnectionAbortedError
+
+    def _die_asking(self, exchange: Exchange, forward: Forward) -> Answer:
+        self._is_dead = True
+        return self._come_late(exchange, forward)
+
+    def _die_before_answer(self, exchange: Exchange, forward: Forward) -> Answer:
+        self._is_dead = True
+        return self._drop_answer(exchange, forward)
 
     def _repeat(self, exchange: Exchange, forward: Forward) -> Answer:
         forward().discard()
