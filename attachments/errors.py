@@ -387,3 +387,39 @@ class RowsDoNotFit(BackupError):
     """The database refuses the rows of a backup. None of them was kept."""
 
     message = _("The rows do not fit into this database: %(reason)s")
+
+
+# Taking over: only operators see these, in a terminal
+
+
+class AdoptionError(Exception):
+    """What is to be taken over cannot be read; ``params`` fill ``message``."""
+
+    message: ClassVar[str | Promise]
+
+    def __init__(self, **params: Any) -> None:
+        self.params = params
+        super().__init__(self.detail)
+
+    @property
+    def detail(self) -> str:
+        """The message in the active language."""
+        return str(self.message) % self.params
+
+
+class SourceUnreadable(AdoptionError):
+    message = _("The table %(table)s cannot be read: %(reason)s")
+
+
+class SourceDoesNotFit(AdoptionError):
+    """It is another table than that of the guide's back end."""
+
+    message = _("The table %(table)s has no columns %(columns)s.")
+
+
+class SourceIsOurs(AdoptionError):
+    message = _("The table %(table)s is this app's own. Name the one to take over with --table.")
+
+
+class MappingUnreadable(AdoptionError):
+    message = _("%(path)s cannot be read: %(reason)s")

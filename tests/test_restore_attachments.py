@@ -20,7 +20,7 @@ from attachments.models import Attachment, ObjectDeletion
 from attachments.storage.bucket import forget_bucket
 from tests import commands
 from tests.databases import lose_database
-from tests.stores import list_keys, name_bucket, take_store_away
+from tests.stores import list_keys, make_store, name_bucket, take_store_away, use_endpoint
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -484,6 +484,38 @@ def test_a_restore_is_killed(src, user, attachment_of, message_of, bucket):
     assert report["objects"]["created"] + report["objects"]["unchanged"] == 60
     assert report["objects"]["unchanged"] >= 10
     assert (dump(), list_keys(bucket)) == (before, keys)
+
+
+def test_files_move_to_another_store_while_users_work(
+    src, user, upload, attachment_of, settings, tmp_path, samples
+):
+    """As docs/operations.md has it, with two real stores."""
+    kept, deleted = attachment_of(user), attachment_of(user)
+    back_up(src)
+    later = services.confirm_upload(attachment_id=upload(user).attachment_id, user=user)
+    services.process_waiting()
+    back_up(src)
+    services.delete_attachment(attachment_id=deleted.pk, user=user)
+    store = make_store(tmp_path / "new")
+    use_endpoint(settings, store.start())
+    commands.run("setup_storage")
+
+    preview = run_json(src, "--objects-only", "--dry-run")
+    report = run_json(src, "--objects-only")
+
+    assert preview["objects"] == report["objects"]
+    assert report["objects"] == {"created": 2, "unchanged": 0, "different": 0}
+    assert (report["rows"], report["left_out"]) == ({}, 1)
+    assert set(Attachment.objects.values_list("pk", flat=True)) == {kept.pk, later.pk}
+    served = requests.get(services.get_download_url(later), timeout=5)
+    assert (served.content, served.headers["Content-Type"]) == (samples["image/png"], "image/png")
+    assert "immutable" in served.headers["Cache-Control"]
+    assert commands.run("reconcile_storage", status=1).count("missing_thumbnail") == 1
+    commands.run("reconcile_storage", "--mark-missing", "--no-input")
+    commands.run("process_attachments")
+    commands.run("reconcile_storage")
+    assert Attachment.objects.get(pk=later.pk).thumbnail_key
+    store.kill()
 
 
 RESTORE_AND_DIE = """

@@ -44,7 +44,8 @@ class RestoreReport:
     """By model."""
     objects: RestoreCounts = field(default_factory=RestoreCounts)
     left_out: int = 0
-    """Rows of attachments whose object the backup does not have."""
+    """Rows of attachments whose object the backup does not have; with ``objects_only``, objects of
+    the backup that no row here names."""
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -62,6 +63,7 @@ class RestoreReport:
 def preview_restore(
     *,
     snapshot: OpenSnapshot,
+    objects_only: bool = False,
     jobs: int = JOBS,
     on_progress: OnProgress = ignore_progress,
 ) -> RestoreReport:
@@ -71,10 +73,14 @@ def preview_restore(
     damaged ones: verifying does. Progress is counted in objects.
     """
     report = RestoreReport(snapshot=snapshot.facts.id)
-    for outcome in run_in_order(_make_look(), snapshot.read_manifest(), threads=jobs):
+    entries = snapshot.read_manifest()
+    if objects_only:
+        entries = _keep_named(entries, report)
+    for outcome in run_in_order(_make_look(), entries, threads=jobs):
         _count(report, outcome)
         on_progress(1)
-    report.rows = restore_rows(_read_rows(snapshot, report), is_dry_run=True)
+    if not objects_only:
+        report.rows = restore_rows(_read_rows(snapshot, report), is_dry_run=True)
     return report
 
 
@@ -83,11 +89,13 @@ def restore_attachments(
     archive: storage.Archive,
     snapshot: OpenSnapshot,
     existing: Existing = Existing.REFUSE,
+    objects_only: bool = False,
     jobs: int = JOBS,
     on_progress: OnProgress = ignore_progress,
 ) -> RestoreReport:
     """Put the snapshot back into this database and this bucket.
 
+    ``objects_only`` leaves all rows as they are, and restores the objects that they name.
     Raises ``RowsDoNotFit`` and ``WouldOverwrite`` before any row has changed, and
     ``BackupUnavailable`` and ``StorageUnavailable``, after which the same restore can go on.
     """
@@ -95,7 +103,9 @@ def restore_attachments(
     report = RestoreReport(snapshot=snapshot.facts.id)
     restore = partial(_restore_object, archive, existing, _make_look(), on_progress)
     entries = snapshot.read_manifest()
-    if existing is not Existing.OVERWRITE:
+    if objects_only:
+        entries = _keep_named(entries, report)
+    elif existing is not Existing.OVERWRITE:
         entries = _leave_out_moved(entries, report, on_progress)
     entries = _forget_notes(entries)
     for entry, outcome in run_in_order(restore, entries, threads=jobs):
@@ -104,6 +114,8 @@ def restore_attachments(
         else:
             problem = Problem(kind=outcome, key=entry.key, attachment_id=entry.id)
             report.problems.append(problem)
+    if objects_only:
+        return report
     close_old_connections()  # copying may have taken hours
     report.rows = restore_rows(_read_rows(snapshot, report), existing=existing)
     return report
@@ -173,6 +185,16 @@ def _leave_out_moved(
             else:
                 report.objects.different += 1
                 on_progress(entry.size_bytes)
+
+
+def _keep_named(entries: Iterator[ManifestEntry], report: RestoreReport) -> Iterator[ManifestEntry]:
+    """Only objects that rows name now, and not those of files that were deleted since."""
+    while batch := list(islice(entries, BATCH_SIZE)):
+        rows = Attachment.objects.ready().filter(pk__in=[entry.id for entry in batch])
+        keys = {str(pk): key for pk, key in rows.values_list("pk", "storage_key")}
+        named = [entry for entry in batch if keys.get(entry.id) == entry.key]
+        report.left_out += len(batch) - len(named)
+        yield from named
 
 
 def _forget_notes(entries: Iterator[ManifestEntry]) -> Iterator[ManifestEntry]:

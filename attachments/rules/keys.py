@@ -8,6 +8,9 @@ QUARANTINE = "quarantine/"
 """Where copies wait for the scanner."""
 THUMBNAILS = "thumbnails/"
 _OF_A_COPY = re.compile(r"((?:attachments|quarantine|thumbnails)/[^/\s]+/)[^\s\"'?]+")
+_OWN = re.compile(
+    r"(?:pending|quarantine|thumbnails)/|attachments/[0-9a-f-]{36}/[0-9a-f]{32}/[^/]+$"
+)
 _SIGNATURE = re.compile(r"\?[^\s\"'?]*X-Amz-[^\s\"']+")
 
 
@@ -17,3 +20,8 @@ def hide_nonce(text: str) -> str:
     The key of a copy is a secret until the copy is ready; a signed address does what it says.
     """
     return _SIGNATURE.sub("?…", _OF_A_COPY.sub(r"\1…", text))
+
+
+def is_own_key(key: str) -> bool:
+    """Whether a key is spelled as this app spells its keys; those of others may lie beside them."""
+    return bool(_OWN.match(key))

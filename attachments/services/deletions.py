@@ -53,22 +53,31 @@ def note_late_copy(key: str, *, upload_id: str) -> None:
     )
 
 
-def note_made(key: str) -> None:
-    """Note an object that is about to be made: it goes, unless ``keep_made`` is called in time."""
-    ObjectDeletion.objects.create(key=key, due_at=Now() + MAKING_TIME, repeats=len(REPEAT_AFTER))
+def note_made(*keys: str, within: timedelta = MAKING_TIME) -> None:
+    """Note objects about to be made: they go, unless ``keep_made`` is called ``within`` that."""
+    ObjectDeletion.objects.bulk_create(
+        [ObjectDeletion(key=key, due_at=Now() + within, repeats=len(REPEAT_AFTER)) for key in keys]
+    )
 
 
-def keep_made(key: str) -> bool:
-    """Drop the note, in the transaction in which a row names the object; False: it is too late."""
-    untouched = ObjectDeletion.objects.filter(key=key, attempts=0, repeats=len(REPEAT_AFTER))
-    return bool(untouched.delete()[0])
+def keep_made(*keys: str) -> set[str]:
+    """Drop the notes of these, in the transaction in which rows name the objects.
+
+    Gives the keys whose notes were dropped: for the others it is too late.
+    """
+    untouched = ObjectDeletion.objects.filter(attempts=0, repeats=len(REPEAT_AFTER))
+    kept = untouched.filter(key__in=keys).select_for_update().values_list("key", flat=True)
+    found = set(kept)
+    untouched.filter(key__in=found).delete()
+    return found
 
 
-def drop_made(key: str) -> None:
-    """Let the object go at once: no row will name it."""
-    ObjectDeletion.objects.filter(key=key).update(due_at=Now())
+def drop_made(*keys: str) -> None:
+    """Let the objects go at once: no row will name them."""
+    notes = ObjectDeletion.objects.filter(key__in=keys)
+    notes.update(due_at=Now())
     with _log_outages():
-        carry_out_notes(ObjectDeletion.objects.filter(key=key))
+        carry_out_notes(notes)
 
 
 def carry_out_deletions() -> int:

@@ -12,16 +12,14 @@ from django.utils import timezone
 from attachments import storage
 from attachments.errors import (
     ChecksumMismatch,
-    ContentMismatch,
     NotUploaded,
     StorageUnavailable,
     UploadExpired,
     UploadInProgress,
 )
-from attachments.rules.content_types import matches_content_type
 from attachments.services.attempts import Attempt
 from attachments.services.copying import copy_in_parts, copy_whole
-from attachments.services.judging import judge_size
+from attachments.services.judging import judge_size, judge_type
 from attachments.services.strip import must_strip, publish_stripped
 
 logger = logging.getLogger(__name__)
@@ -59,7 +57,7 @@ def verify_upload(attempt: Attempt, *, in_request: bool) -> dict[str, Any]:
         attempt.renew()
         facts = storage.inspect_object(attempt.key)
         judge_size(attempt.attachment, facts.size_bytes)
-        _judge_type(attempt, facts)
+        judge_type(attempt.attachment, facts, key=attempt.key)
         attempt.renew()
         known = told_checksum or facts.checksum_sha256 or storage.tell_checksum(attempt.key)
         checksum_sha256 = known or _read_declared_checksum(attempt, facts, in_request=in_request)
@@ -92,15 +90,6 @@ def _freeze(attempt: Attempt, *, in_request: bool) -> str:
             copy_in_parts(attempt, original)
             return ""
     return copy_whole(attempt)
-
-
-def _judge_type(attempt: Attempt, facts: storage.ObjectFacts) -> None:
-    def read_at(offset: int) -> bytes:
-        return storage.read_range(attempt.key, start=offset)
-
-    declared = attempt.attachment.content_type
-    if not matches_content_type(facts.head, declared, read_at=read_at):
-        raise ContentMismatch(declared=declared)
 
 
 def _read_declared_checksum(

@@ -29,6 +29,11 @@ class Command(BackupCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help=_("show what would be done, and do nothing")
         )
+        parser.add_argument(
+            "--objects-only",
+            action="store_true",
+            help=_("leave the rows as they are, and restore the objects that they name"),
+        )
         existing = parser.add_mutually_exclusive_group()
         existing.add_argument(
             "--overwrite",
@@ -61,7 +66,10 @@ class Command(BackupCommand):
                 _("Comparing"), total=snapshot.facts.objects, is_hidden=options["json"]
             ) as on_progress:
                 preview = backups.preview_restore(
-                    snapshot=snapshot, jobs=options["jobs"], on_progress=on_progress
+                    snapshot=snapshot,
+                    objects_only=options["objects_only"],
+                    jobs=options["jobs"],
+                    on_progress=on_progress,
                 )
             if options["dry_run"]:
                 self._tell(preview, options)
@@ -78,6 +86,7 @@ class Command(BackupCommand):
                     archive=archive,
                     snapshot=snapshot,
                     existing=options["existing"],
+                    objects_only=options["objects_only"],
                     jobs=options["jobs"],
                     on_progress=on_progress,
                 )
@@ -133,10 +142,12 @@ class Command(BackupCommand):
         rows.append([_("objects"), objects.created, objects.unchanged, objects.different])
         print_table(self.stdout, columns, rows)
         if report.left_out:
-            self.stdout.write(
-                _("%s attachments were left out: the backup does not have their objects.")
-                % report.left_out
-            )
+            self.stdout.write(self._explain_left_out(options) % report.left_out)
         if options["dry_run"]:
             self.stdout.write(_("Dry run: nothing was changed."))
         self.print_problems(report.problems)
+
+    def _explain_left_out(self, options: dict[str, Any]) -> str:
+        if options["objects_only"]:
+            return _("%s objects were left out: no row here names them any more.")
+        return _("%s attachments were left out: the backup does not have their objects.")
