@@ -99,9 +99,7 @@ def reserve_space(
     use = measure_use(user)
     needed_bytes = sum(attachment.size_range[1] for attachment in needed)
     _check_fit(QuotaExceeded, limits.quota_bytes, used=use.taken_bytes, needed=needed_bytes)
-    _check_fit(
-        TooManyUnconfirmed, limits.max_unconfirmed, used=use.unconfirmed, needed=len(needed)
-    )
+    _check_fit(TooManyUnconfirmed, limits.max_unconfirmed, used=use.unconfirmed, needed=len(needed))
 
 
 def _check_fit(error: type[AttachmentError], quota: int | None, *, used: int, needed: int) -> None:
