@@ -430,6 +430,25 @@ def browser(_chromium: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
+def find_barriers(browser: Any) -> Callable[[], list[str]]:
+    """A function that gives what axe-core finds wrong with the page as it is now."""
+    from selenium_axe_python import Axe
+
+    def find() -> list[str]:
+        axe = Axe(browser)
+        if not browser.execute_script("return Boolean(window.axe)"):
+            axe.inject()
+        found = axe.run()["violations"]
+        return [
+            f"{rule['id']}: {node['html'][:200]} {node['failureSummary']}"
+            for rule in found
+            for node in rule["nodes"]
+        ]
+
+    return find
+
+
+@pytest.fixture
 def open_admin(browser: Any, live_server: Any, client: Any) -> Callable[..., Any]:
     """Open a page of the admin in the browser, as this user; ``path`` is what follows /admin/."""
 
