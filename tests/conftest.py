@@ -425,27 +425,49 @@ def browser(_chromium: Any) -> Iterator[Any]:
     _chromium.execute_cdp_cmd("Network.clearBrowserCookies", {})
     _chromium.get_log("browser")  # that of the test before
     yield _chromium
-    lines = [entry["message"] for entry in _chromium.get_log("browser")]
-    assert not [line for line in lines if "Content Security Policy" in line]
+    assert _read_refusals(_chromium) == []
+
+
+def _read_refusals(driver: Any) -> list[str]:
+    """What the policy forbade since the log was last read."""
+    lines = [entry["message"] for entry in driver.get_log("browser")]
+    return [line for line in lines if "Content Security Policy" in line]
 
 
 @pytest.fixture
 def find_barriers(browser: Any) -> Callable[[], list[str]]:
-    """A function that gives what axe-core finds wrong with the page as it is now."""
+    """A function that gives what axe-core, or the policy, finds wrong with the page as it is now."""
     from selenium_axe_python import Axe
 
     def find() -> list[str]:
+        refusals = _read_refusals(browser)
         axe = Axe(browser)
         if not browser.execute_script("return Boolean(window.axe)"):
             axe.inject()
         found = axe.run()["violations"]
-        return [
+        browser.get_log("browser")  # axe-core's own styles are forbidden, too
+        return refusals + [
             f"{rule['id']}: {node['html'][:200]} {node['failureSummary']}"
             for rule in found
             for node in rule["nodes"]
         ]
 
     return find
+
+
+@pytest.fixture
+def emulate(browser: Any) -> Iterator[Callable[[str, int], None]]:
+    """Set the colour scheme, and the width of the window in pixels."""
+
+    def set_up(scheme: str, width: int) -> None:
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    yield set_up
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.fixture

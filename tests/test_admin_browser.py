@@ -86,16 +86,22 @@ def test_the_preview_plays(
     wait_for_media(page, selector, expression)
 
 
-def test_no_page_of_the_admin_breaks_the_policy(open_admin, superuser, attachment_of, message_of):
-    """What the browser says of it is looked at by the fixture ``browser``."""
+def test_every_page_keeps_the_policy_and_can_be_used_by_all(
+    open_admin, emulate, find_barriers, superuser, attachment_of, upload, message_of
+):
+    """What the browser says of the policy is looked at by the fixture ``browser``."""
     message = message_of(superuser)
     attachment = attachment_of(superuser, message_id=message.pk)
+    upload(superuser, content=None)
     note = ObjectDeletion.objects.create(key="attachments/a/b/c")
 
     for path in (
         "",
         "attachments/",
         LIST,
+        f"{LIST}?o=-4&user__exact={superuser.pk}",
+        f"{LIST}?q=nothing",
+        f"{LIST}{attachment.pk}/change/",
         f"{LIST}{attachment.pk}/history/",
         f"{LIST}{attachment.pk}/delete/",
         f"{LIST}purge/",
@@ -108,8 +114,14 @@ def test_no_page_of_the_admin_breaks_the_policy(open_admin, superuser, attachmen
         "django_tasks_database/dbtaskresult/",
         "password_change/",
     ):
-        page = open_admin(superuser, path)
-        assert page.find_element(By.ID, "content").text, path
+        for scheme, width in (("light", 1280), ("dark", 390)):
+            emulate(scheme, width)
+            page = open_admin(superuser, path)
+            assert find_barriers() == [], path
+            assert page.find_element(By.ID, "content").text, path
+    page.delete_all_cookies()
+    page.refresh()
+    assert find_barriers() == []
 
 
 def test_a_script_that_gets_into_a_page_does_not_run(open_admin, superuser):

@@ -37,21 +37,6 @@ def files(user):
         )
 
 
-@pytest.fixture
-def emulate(browser):
-    """Set the colour scheme and the width of the window."""
-
-    def set_up(scheme, width):
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-    yield set_up
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
 def read_colour(element, name):
     return [int(part) for part in re.findall(r"\d+", element.value_of_css_property(name))[:3]]
 

@@ -150,7 +150,7 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
         column.short_description = name  # type: ignore[attr-defined]
         return column
 
-    @admin.display(description="")
+    @admin.display(description=gettext_lazy("preview"))
     def thumbnail(self, attachment: Attachment) -> SafeString:
         return display.show_thumbnail(attachment)
 

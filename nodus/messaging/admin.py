@@ -18,6 +18,8 @@ admin.site.unregister(User)
 @admin.register(User)
 class OwnerAdmin(UserAdmin):
     inlines = [AttachmentInline]
+    readonly_fields = ["last_login", "date_joined"]
+    filter_horizontal = ()  # its boxes have names that screen readers do not read
 
 
 @admin.register(Conversation)
