@@ -1,8 +1,10 @@
 """PostgreSQL as nodus uses it. What DATABASE_URL says wins over what is set here."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from psycopg_pool.base import AttemptWithBackoff
@@ -27,6 +29,23 @@ _WORDS = {
     **dict.fromkeys(("false", "no", "off"), False),
     "none": None,
 }
+
+
+def read_url(
+    parse: Callable[[str], dict[str, Any]], url: str, *, name: str, example: str
+) -> dict[str, Any]:
+    """What Django takes for the URL in the variable ``name``.
+
+    Raises ``ImproperlyConfigured`` without the URL, which has a password.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the error says the same
+            config = parse(url)
+        if "ENGINE" in config or "BACKEND" in config:
+            return config
+    except (ValueError, ImproperlyConfigured):
+        pass
+    raise ImproperlyConfigured(f"{name} is no address such as {example}.")
 
 
 def complete_postgres(config: dict[str, Any], *, is_pgbouncer: bool) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import shutil
 import tempfile
 from typing import Any
 
+from nodus.settings import LOG_FORMAT
+
 wsgi_app = "nodus.wsgi"
 bind = os.environ.get("BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
@@ -17,6 +19,16 @@ graceful_timeout = 30
 keepalive = 5
 control_socket_disable = True  # the control socket needs a home directory
 accesslog = None  # nodus.requests logs each request, with its id and its user
+
+# Its own lines are JSON where those of nodus are.
+if LOG_FORMAT == "json":
+    logconfig_dict = {
+        "formatters": {"generic": {"()": "nodus.logs.JSONFormatter"}},
+        "root": {"level": "INFO", "handlers": ["error_console"]},
+        "loggers": {
+            "gunicorn.error": {"level": "INFO", "handlers": ["error_console"], "propagate": False}
+        },
+    }
 
 # The processes add up what they count by files. A directory that the environment names is shared
 # with commands, and outlives the server.

@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from attachments.conf import DEFAULTS as ATTACHMENTS_DEFAULTS
-from nodus.databases import complete_postgres
+from nodus.databases import complete_postgres, read_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -46,14 +46,26 @@ ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.
 # Database and cache
 
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db_url_config(env.str("DATABASE_URL", default="") or INSECURE_DATABASE_URL)
+    "default": read_url(
+        env.db_url_config,
+        env.str("DATABASE_URL", default="") or INSECURE_DATABASE_URL,
+        name="DATABASE_URL",
+        example="postgres://user:password@host:5432/name",
+    )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     DATABASES["default"] = complete_postgres(
         DATABASES["default"], is_pgbouncer=env.bool("DATABASE_PGBOUNCER", default=False)
     )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+CACHES = {
+    "default": read_url(
+        env.cache_url_config,
+        env.str("CACHE_URL", default="locmemcache://"),
+        name="CACHE_URL",
+        example="redis://host:6379/0",
+    )
+}
 
 # The store
 

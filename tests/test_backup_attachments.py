@@ -117,6 +117,7 @@ def test_a_backup_holds_the_objects_and_their_rows(dest, user, attachment_of, sa
         "pruned_snapshots": 0,
         "pruned_objects": 0,
         "problems": [],
+        "dry_run": False,
     }
     assert dest.read(f"objects/{png.key}") == samples["image/png"]
     entry = {line["id"]: line for line in read_manifest(dest)}[str(png.pk)]
@@ -475,6 +476,55 @@ def test_what_a_killed_backup_left_goes_after_two_days(dest, user, attachment_of
 
     left = {name.split("/")[1] for name in dest.list("snapshots/")}
     assert left == {killed[0], report["snapshot"]}
+
+
+def test_a_list_of_what_is_there(dest, user, attachment_of):
+    attachment_of(user)
+    made = run_json(dest.location)
+    archive = storage.open_archive(dest.location)
+    killed = [make_snapshot_id(datetime.now(UTC) - timedelta(days=days)) for days in (3, 1)]
+    with storage.open_spool() as rows:
+        for snapshot in killed:
+            archive.write(f"snapshots/{snapshot}/rows.jsonl", rows)
+
+    found = run_json(dest.location, "--list")["snapshots"]
+    text = run(dest.location, "--list")
+
+    assert [(item["id"], item["state"], item["is_complete"]) for item in found] == [
+        (killed[0], "abandoned", False),
+        (killed[1], "running", False),
+        (made["snapshot"], "complete", True),
+    ]
+    facts = ("rows", "objects", "size_bytes")
+    assert [found[2][name] for name in facts] == [made[name] for name in facts]
+    assert all(item["id"] in text for item in found)
+
+
+def test_a_dry_run_names_what_would_be_done(dest, user, attachment_of):
+    old = attachment_of(user)
+    first = run_json(dest.location)
+    new = attachment_of(user)
+    services.delete_attachments(Attachment.objects.filter(pk=old.pk))
+    before = dest.list()
+
+    report = run_json(dest.location, "--dry-run", "--keep", 1)
+    text = run(dest.location, "--dry-run", "--keep", 1)
+
+    assert dest.list() == before
+    assert (report["dry_run"], report["named"], report["copied"]) == (True, [new.key], 1)
+    assert (report["pruned_snapshots"], report["pruned_objects"]) == ([first["snapshot"]], 1)
+    assert new.key in text
+    assert first["snapshot"] in text
+    assert text.endswith("Dry run: nothing was changed.\n")
+    real = run_json(dest.location, "--keep", 1)
+    assert (real["copied"], real["pruned_objects"]) == (1, 1)
+
+
+@pytest.mark.parametrize("dest", ["bucket"], indirect=True)
+def test_calls_to_the_place_of_the_backup_are_counted(dest, told):
+    run(dest.location)
+
+    assert "PutObject" in {facts["operation"] for facts in told("store_called")}
 
 
 # What fails

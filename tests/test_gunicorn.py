@@ -130,6 +130,9 @@ def test_a_request_is_one_line_of_json(serve, bucket):
     assert [line["event"] for line in lines] == ["presigned", "request"]
     assert lines[1]["path"] == f"{BASE}/presigned"
     assert "salary" not in server.log.read_text()
+    own = [line for line in server.read_log() if line["logger"] == "gunicorn.error"]
+    assert len(own) >= 3  # it starts, its workers start, it ends
+    assert len(server.read_log()) == len(server.log.read_text().splitlines())
 
 
 def test_sigterm_finishes_what_runs_and_refuses_the_rest(serve, bucket, upload, user):

@@ -11,6 +11,7 @@ from django.core.management import CommandError
 from django.utils import timezone
 
 from attachments.models import Attachment, ObjectDeletion
+from attachments.services import note_deletions
 from tests import commands
 from tests.stores import list_keys, take_store_away
 
@@ -72,6 +73,36 @@ def test_a_dry_run_removes_nothing(orphans, bucket):
 
     assert (report["orphans"], report["dry_run"]) == (2, True)
     assert Attachment.objects.count() == len(list_keys(bucket)) == 2
+
+
+def test_a_dry_run_names_what_would_go(orphans, bucket):
+    first, second = orphans(2)
+    bucket.put_object(Key="pending/late", Body=b"late")
+    note_deletions(["attachments/old"])
+
+    text = run("--dry-run")
+
+    for name in (str(first.pk), str(second.pk), "attachments/old"):
+        assert name in text
+    assert text.endswith("Dry run: nothing was changed.\n")
+
+
+def test_a_dry_run_names_some_and_counts_the_rest(orphans):
+    (first, *_others) = orphans(3)
+
+    report = run_json("--dry-run", "--show", 1)
+
+    (named,) = report["named"]
+    assert (named["kind"], named["name"], report["unnamed"]) == ("orphans", str(first.pk), 2)
+    assert "… and 2 more; --show names more of them." in run("--dry-run", "--show", 1)
+
+
+def test_a_dry_run_obeys_the_limit(orphans):
+    orphans(3)
+
+    report = run_json("--dry-run", "--limit", 2)
+
+    assert (report["orphans"], len(report["named"])) == (2, 2)
 
 
 @pytest.mark.parametrize(("older_than", "count"), [("9d", 0), ("1w", 2), ("100h", 2), ("0", 2)])

@@ -119,6 +119,7 @@ def test_it_tells_programs_what_is_wrong(all_are_old, wrong):
         "deleted": 0,
         "marked": 0,
         "is_clean": False,
+        "dry_run": True,
     }
 
 

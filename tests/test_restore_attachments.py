@@ -260,17 +260,21 @@ def test_what_was_taken_down_since_the_backup_is_not_put_back(src, user, attachm
 
 
 def test_a_dry_run_changes_nothing(src, user, attachment_of, message_of, bucket):
-    attachment_of(user, message_id=message_of(user).pk)
+    key = attachment_of(user, message_id=message_of(user).pk).key
     back_up(src)
     lose_everything(bucket)
 
     text = run(src, "--dry-run")
 
+    assert key in text
     assert "Dry run: nothing was changed." in text
     assert "│ attachments.attachment              │   1 │" in text
     assert not type(user).objects.exists()
     assert list_keys(bucket) == set()
-    assert run_json(src, "--dry-run")["dry_run"] is True
+    report = run_json(src, "--dry-run")
+    assert (report["dry_run"], report["unnamed"]) == (True, 0)
+    assert report["named"][0] == {"what": "object", "name": key, "is_new": True}
+    assert "attachments.attachment" in {item["what"] for item in report["named"]}
 
 
 def test_a_dry_run_only_reads(src, user, attachment_of, message_of, bucket, store_calls):

@@ -15,7 +15,7 @@ from attachments import services, storage
 from attachments.conf import conf
 from attachments.errors import NotFound, StorageUnavailable
 from attachments.models import Attachment, IdempotencyKey, ObjectDeletion
-from attachments.services import batches, purge
+from attachments.services import batches, purge, purgeable
 from attachments.services.deletions import note_deletions
 from attachments.tasks import purge_orphans
 from tests.commands import IMMEDIATE
@@ -58,7 +58,7 @@ def expired(upload):
 @pytest.fixture
 def forms_are_over(monkeypatch):
     """Treat objects under pending/ as if they had come long ago: no store can be made to say so."""
-    monkeypatch.setattr(purge, "LATE_GRACE", -DAY)
+    monkeypatch.setattr(purgeable, "LATE_GRACE", -DAY)
 
 
 def list_rows():
@@ -495,14 +495,14 @@ def test_what_is_being_linked_at_this_moment_is_left_alone(user, aged, message_o
 def test_linking_what_is_being_purged_is_refused(user, aged, message_of, monkeypatch):
     attachment, message = aged(user, 8 * DAY), message_of(user)
     is_held, may_go_on = threading.Event(), threading.Event()
-    delete = purge.Attachment.objects.filter
+    delete = Attachment.objects.filter
 
     def hold(**kwargs):
         is_held.set()
         assert may_go_on.wait(10)
         return delete(**kwargs)
 
-    monkeypatch.setattr(purge.Attachment.objects, "filter", hold)
+    monkeypatch.setattr(Attachment.objects, "filter", hold)
     thread = threading.Thread(target=in_thread, args=[services.purge_attachments])
     thread.start()
     assert is_held.wait(10)

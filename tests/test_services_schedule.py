@@ -17,6 +17,7 @@ from attachments.models import Attachment, PeriodicJob
 from attachments.services import schedule
 from attachments.services.schedule import Job
 from tests.commands import run, start
+from tests.stores import take_store_away
 
 pytestmark = pytest.mark.django_db
 
@@ -108,6 +109,26 @@ def test_a_job_that_fails_keeps_no_other_waiting(jobs, error):
     assert timedelta(minutes=4) < measure_wait("purge") < timedelta(minutes=5)
 
 
+def test_a_cause_is_logged_once(settings, caplog):
+    take_store_away(settings)
+
+    services.run_due_jobs()
+
+    assert caplog.text.count("Could not connect") == 1
+    assert "Left undone: job purge: StorageUnavailable" in caplog.text
+
+
+def test_what_a_run_once_left_undone_is_its_exit_status(jobs):
+    def fail():
+        raise ValueError("why")
+
+    jobs(purge=fail, usage=lambda: None)
+
+    text = run("run_schedule", "--once", status=1)
+
+    assert text == "purge: left undone (why)\nusage: done\n"
+
+
 def test_a_run_that_woke_up_too_late_puts_nothing_off(jobs):
     def sleep():
         PeriodicJob.objects.update(run_id="1" * 32, due_at=timezone.now())
@@ -160,7 +181,7 @@ def test_the_command_runs_what_is_due_once(jobs):
 
 
 def test_the_schedule_waits_for_a_database_that_is_away(monkeypatch):
-    def fail():
+    def fail(**options):
         raise OperationalError
 
     monkeypatch.setattr(services, "run_due_jobs", fail)
@@ -172,7 +193,7 @@ def test_the_schedule_waits_for_a_database_that_is_away(monkeypatch):
 def test_a_stop_within_a_statement_is_not_lost(monkeypatch):
     """What tidies up then finds the connection busy, and says so instead."""
 
-    def stop():
+    def stop(**options):
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:

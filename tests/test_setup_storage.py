@@ -1,3 +1,4 @@
+import copy
 import json
 from functools import partial
 
@@ -6,7 +7,7 @@ from django.core.management import CommandError
 
 from attachments import storage
 from tests import commands
-from tests.stores import take_store_away
+from tests.stores import name_bucket, take_store_away
 
 run = partial(commands.run, "setup_storage", no_color=True)
 
@@ -26,6 +27,38 @@ def test_it_speaks_json(bucket):
     steps = json.loads(run("--json"))
 
     assert [step["part"] for step in steps] == ["bucket", "policy", "CORS", "lifecycle"]
+
+
+def test_a_dry_run_writes_nothing(bucket, store_calls):
+    storage.setup_bucket()
+    store_calls()
+
+    text = run("--dry-run")
+
+    assert text.splitlines()[-1] == "Dry run: nothing was changed."
+    assert not [name for name in store_calls() if not name.startswith(("Get", "Head"))]
+
+
+def test_a_dry_run_tells_what_would_be_set(bucket, settings, store_calls):
+    storage.setup_bucket()
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "RETENTION_DAYS": 100}
+    store_calls()
+
+    steps = {step["part"]: step for step in json.loads(run("--dry-run", "--json", status=1))}
+
+    assert steps["policy"]["state"] == "unchanged"
+    assert steps["lifecycle"]["state"] == "missing"
+    assert "attachments/ expires after 130 days" in steps["lifecycle"]["detail"]
+    assert not [name for name in store_calls() if not name.startswith(("Get", "Head"))]
+
+
+def test_a_dry_run_makes_no_bucket(settings):
+    storages = copy.deepcopy(settings.STORAGES)
+    storages["attachments"]["OPTIONS"]["bucket_name"] = name_bucket()
+    settings.STORAGES = storages
+
+    assert "missing" in run("--dry-run", status=1)
+    assert not storage.has_bucket()
 
 
 def test_the_store_is_down(settings):

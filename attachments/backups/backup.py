@@ -124,11 +124,11 @@ def _keep_objects(
             earlier = stack.enter_context(open_manifest(archive))
         except (SnapshotNotFound, BackupDamaged):
             earlier = iter(())
-        wanted = _add_checksums(_read_wanted(dump), earlier)
+        wanted = _add_checksums(read_wanted(dump), earlier)
         yield from run_in_order(partial(_keep_object, archive, on_progress), wanted, threads=jobs)
 
 
-def _read_wanted(dump: RowDump) -> Iterator[ManifestEntry]:
+def read_wanted(dump: RowDump) -> Iterator[ManifestEntry]:
     """The objects of the ready rows, in the order of ids; an unknown SHA-256 is empty."""
     for record in read_lines(dump.content):
         fields = record["fields"]

@@ -1,7 +1,7 @@
 """Pruning a backup: remove old snapshots, and the objects that no other snapshot names."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from heapq import merge
 from itertools import groupby
@@ -33,13 +33,7 @@ def prune_snapshots(
     if keep is None or len(unfinished) > len(abandoned):
         return 0, 0
     dropped = finished[:-keep]
-    if not dropped:
-        return 0, 0
-    with ExitStack() as stack:
-        manifests = [
-            stack.enter_context(open_manifest(archive, snapshot_id)) for snapshot_id in finished
-        ]
-        names = _find_unnamed(manifests[: len(dropped)], manifests[len(dropped) :])
+    with _find_droppable(archive, dropped, finished[len(dropped) :]) as names:
         objects = sum(1 for _ in run_in_order(archive.delete, names, threads=jobs))
     # Removed last: after a killed pruning, the next one finds the objects by these manifests.
     for snapshot_id in dropped:
@@ -47,8 +41,37 @@ def prune_snapshots(
     return len(dropped), objects
 
 
+def preview_prune(
+    *, archive: storage.Archive, keep: int | None, new: Iterable[ManifestEntry]
+) -> tuple[list[str], int]:
+    """The snapshots that go once there is one more, of the ``new`` objects, and how many objects.
+
+    ``new`` is sorted by id. What a killed backup left is not counted. Raises as pruning does.
+    """
+    finished, _unfinished = list_snapshots(archive)
+    dropped = finished[: max(len(finished) + 1 - keep, 0)] if keep else []
+    with _find_droppable(archive, dropped, finished[len(dropped) :], new) as names:
+        return dropped, sum(1 for _ in names)
+
+
+@contextmanager
+def _find_droppable(
+    archive: storage.Archive, dropped: list[str], kept: list[str], *new: Iterable[ManifestEntry]
+) -> Iterator[Iterator[str]]:
+    """Names of objects that dropped snapshots have, and neither kept ones nor ``new``."""
+    if not dropped:
+        yield iter(())
+        return
+    with ExitStack() as stack:
+        first, second = (
+            [stack.enter_context(open_manifest(archive, name)) for name in names]
+            for names in (dropped, kept)
+        )
+        yield _find_unnamed(first, [*second, *new])
+
+
 def _find_unnamed(
-    dropped: list[Iterator[ManifestEntry]], kept: list[Iterator[ManifestEntry]]
+    dropped: Sequence[Iterable[ManifestEntry]], kept: Sequence[Iterable[ManifestEntry]]
 ) -> Iterator[str]:
     """Names of objects that dropped manifests have and kept ones do not. All are sorted."""
     tagged = [((entry.id, entry.object_name, False) for entry in manifest) for manifest in dropped]

@@ -16,7 +16,7 @@ from django.db import close_old_connections
 from attachments import storage
 from attachments.backups.manifests import ManifestEntry, Problem, ProblemKind
 from attachments.backups.row_dump import BATCH_SIZE, is_ready
-from attachments.backups.row_load import Existing, RestoreCounts, restore_rows
+from attachments.backups.row_load import Existing, Found, RestoreCounts, restore_rows
 from attachments.backups.snapshots import OpenSnapshot
 from attachments.backups.transfers import JOBS, OnProgress, ignore_progress, spool
 from attachments.errors import WouldOverwrite
@@ -24,6 +24,7 @@ from attachments.models import Attachment, ObjectDeletion
 from attachments.rules.checksums import to_base64
 from attachments.storage.threads import run_in_order
 
+OBJECT = "object"
 _SERVED = "attachments/"  # where every published key is
 
 
@@ -65,22 +66,28 @@ def preview_restore(
     snapshot: OpenSnapshot,
     objects_only: bool = False,
     jobs: int = JOBS,
+    on_named: Callable[[Found], None] = lambda found: None,
     on_progress: OnProgress = ignore_progress,
 ) -> RestoreReport:
     """Tell what a restore would create and what is there already; change nothing.
 
     A bucket that is missing counts as empty. Reads no object of the backup, so that it finds no
-    damaged ones: verifying does. Progress is counted in objects.
+    damaged ones: verifying does. ``on_named`` is called with each object and row that is new or
+    different. Progress is counted in objects.
     """
     report = RestoreReport(snapshot=snapshot.facts.id)
+    look = _make_look()
     entries = snapshot.read_manifest()
     if objects_only:
         entries = _keep_named(entries, report)
-    for outcome in run_in_order(_make_look(), entries, threads=jobs):
+    for entry, outcome in run_in_order(lambda e: (e, look(e)), entries, threads=jobs):
         _count(report, outcome)
+        if outcome is not _Outcome.UNCHANGED:
+            on_named(Found(what=OBJECT, name=entry.key, is_new=outcome is _Outcome.CREATED))
         on_progress(1)
     if not objects_only:
-        report.rows = restore_rows(_read_rows(snapshot, report), is_dry_run=True)
+        rows = _read_rows(snapshot, report)
+        report.rows = restore_rows(rows, is_dry_run=True, on_named=on_named)
     return report
 
 

@@ -1,7 +1,7 @@
 """Put the rows of a snapshot back, in batches, without signals and without a query per row."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from io import StringIO
@@ -58,11 +58,27 @@ class RestoreCounts:
     """There already, with other values or bytes. The option says if they are overwritten."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A row or an object of the backup that is not there, or is there and different."""
+
+    what: str
+    """The model of the row, or ``object``."""
+    name: str
+    """The row's primary key, or the object's key."""
+    is_new: bool
+
+
 def restore_rows(
-    records: Iterable[Record], *, existing: Existing = Existing.REFUSE, is_dry_run: bool = False
+    records: Iterable[Record],
+    *,
+    existing: Existing = Existing.REFUSE,
+    is_dry_run: bool = False,
+    on_named: Callable[[Found], None] = lambda found: None,
 ) -> dict[str, RestoreCounts]:
     """Insert the rows that are missing; give the counts by model.
 
+    ``on_named`` is called with each row that is new or different.
     All in one transaction: if it raises ``RowsDoNotFit`` or ``WouldOverwrite``, nothing changes.
     """
     counts: dict[str, RestoreCounts] = {}
@@ -75,6 +91,10 @@ def restore_rows(
                 count.created += len(new)
                 count.different += len(different)
                 count.unchanged += len(batch) - len(new) - len(different)
+                for record in new:
+                    on_named(Found(what=label, name=str(record["pk"]), is_new=True))
+                for record in different:
+                    on_named(Found(what=label, name=str(record["pk"]), is_new=False))
                 if not is_dry_run:
                     drop_thumbnails(
                         given,

@@ -70,11 +70,16 @@ def list_snapshots(archive: storage.Archive) -> tuple[list[str], list[str]]:
 
 def is_abandoned(snapshot_id: str, *, now: datetime) -> bool:
     """Whether this unfinished snapshot is so old that no backup can still be writing it."""
+    started_at = read_moment(snapshot_id)
+    return started_at is not None and started_at < now - LONGEST_RUN
+
+
+def read_moment(snapshot_id: str) -> datetime | None:
+    """When it was begun; None if the id is not of ours."""
     try:
-        started_at = datetime.strptime(snapshot_id, _ID_FORMAT).replace(tzinfo=UTC)
-    except ValueError:  # not ours
-        return False
-    return started_at < now - LONGEST_RUN
+        return datetime.strptime(snapshot_id, _ID_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def delete_snapshot(archive: storage.Archive, snapshot_id: str) -> None:
@@ -122,7 +127,7 @@ def open_snapshot(
 
     Raises ``SnapshotNotFound``, ``BackupDamaged``, ``BackupUnavailable``.
     """
-    facts = _read_facts(archive, snapshot_id or _find_newest(archive))
+    facts = read_facts(archive, snapshot_id or _find_newest(archive))
     with ExitStack() as stack:
         rows, manifest = (
             stack.enter_context(_fetch(archive, name, sha256))
@@ -139,7 +144,7 @@ def open_manifest(
     archive: storage.Archive, snapshot_id: str | None = None
 ) -> Iterator[Iterator[ManifestEntry]]:
     """The manifest that ``open_snapshot`` would open, without the rows."""
-    facts = _read_facts(archive, snapshot_id or _find_newest(archive))
+    facts = read_facts(archive, snapshot_id or _find_newest(archive))
     name = get_manifest_name(facts.id)
     with _fetch(archive, name, facts.manifest_sha256) as file:
         yield read_manifest(file)
@@ -152,7 +157,8 @@ def _find_newest(archive: storage.Archive) -> str:
     return finished[-1]
 
 
-def _read_facts(archive: storage.Archive, snapshot_id: str) -> Snapshot:
+def read_facts(archive: storage.Archive, snapshot_id: str) -> Snapshot:
+    """Raises ``SnapshotNotFound``, ``BackupDamaged``, ``BackupUnavailable``."""
     name = get_facts_name(snapshot_id)
     try:
         content = b"".join(archive.read(name))

@@ -1,31 +1,18 @@
 """What the commands for backups share: their arguments, verifying, and their exit status."""
 
-import json
 import sys
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from attachments import backups, storage
-from attachments.errors import (
-    BackupDamaged,
-    BackupError,
-    RowsDoNotFit,
-    WouldOverwrite,
-)
-from attachments.management.terminal import (
-    COULD_NOT_RUN,
-    StoreCommand,
-    parse_count,
-    print_table,
-    show_progress,
-    stop_at_outages,
-)
+from attachments.management.operating import OperatorCommand
+from attachments.management.outages import SOMETHING_IS_WRONG
+from attachments.management.terminal import parse_count, print_table, show_progress
 
-SOMETHING_IS_WRONG = 1
 MAX_SHOWN = 100
 EXIT_STATUSES = _(
     "Exit status: 0 if all is well; 1 if an object is missing or altered, or would have been "
@@ -33,13 +20,14 @@ EXIT_STATUSES = _(
 )
 
 
-class BackupCommand(StoreCommand):
+class BackupCommand(OperatorCommand):
     """A command that works on a place of backups. Subclasses define ``run``."""
 
     location: str
     """The name of the positional argument."""
 
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "location",
             metavar=self.location,
@@ -59,20 +47,15 @@ class BackupCommand(StoreCommand):
             default=backups.JOBS,
             help=_("how many files to transfer at once (default: %(default)s)"),
         )
-        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help=_("show and name what would be done, and do nothing"),
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = self.verify if options["verify"] else self.run
-        try:
-            with stop_at_outages():
-                problems = action(storage.open_archive(options["location"]), options)
-        except (BackupDamaged, RowsDoNotFit, WouldOverwrite) as error:
-            raise CommandError(error.detail, returncode=SOMETHING_IS_WRONG) from error
-        except BackupError as error:
-            raise CommandError(error.detail, returncode=COULD_NOT_RUN) from error
-        except OSError as error:  # of the temporary files that large objects pass through
-            raise CommandError(str(error), returncode=COULD_NOT_RUN) from error
-        if problems:
+        if action(storage.open_archive(options["location"]), options):
             sys.exit(SOMETHING_IS_WRONG)
 
     def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[backups.Problem]:
@@ -96,7 +79,7 @@ class BackupCommand(StoreCommand):
                 on_progress=on_progress,
             )
         if options["json"]:
-            self.print_json(report)
+            self.print_report(report)
         else:
             rows = [
                 [_("Rows"), report.rows],
@@ -109,8 +92,16 @@ class BackupCommand(StoreCommand):
             self.print_problems(report.problems)
         return report.problems
 
-    def print_json(self, report: Any, **more: Any) -> None:
-        self.stdout.write(json.dumps({**asdict(report), **more}))
+    def print_report(self, report: Any, **more: Any) -> None:
+        self.print_json({**asdict(report), **more})
+
+    def print_named(self, columns: list[Any], rows: list[list[Any]], left_out: int) -> None:
+        """What a dry run names, and that it was one."""
+        if rows:
+            print_table(self.stdout, columns, rows)
+        if left_out:
+            self.stdout.write(_("… and %s more.") % left_out)
+        self.stdout.write(_("Dry run: nothing was changed."))
 
     def print_snapshot(self, snapshot_id: str, size_bytes: int) -> None:
         size = filesizeformat(size_bytes)

@@ -1,22 +1,15 @@
-"""What commands share: arguments, questions, progress bars, tables, and ends at outages."""
+"""What commands share: arguments, questions, progress bars and tables."""
 
 import argparse
-import json
 import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from django.core.management.base import (
-    BaseCommand,
-    CommandError,
-    OutputWrapper,
-    SystemCheckError,
-)
-from django.db import InterfaceError, OperationalError
+from django.core.management.base import CommandError, OutputWrapper
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
@@ -34,11 +27,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from attachments.errors import OUTAGES, StorageRefused
 from attachments.event_log import EVENT_LOGGER
+from attachments.management.outages import COULD_NOT_RUN
 
-COULD_NOT_RUN = 2
-"""The exit status of a command that could not work; 1 means that it found something wrong."""
+Item = TypeVar("Item")
+
 MAX_DURATION = timedelta(days=100 * 365)  # a date that lies further back may not exist
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -71,45 +64,12 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
-class StoreCommand(BaseCommand):
-    """A command that ends with ``COULD_NOT_RUN`` if the settings are wrong."""
-
-    def check(self, *args: Any, **kwargs: Any) -> None:
-        try:
-            super().check(*args, **kwargs)
-        except SystemCheckError as error:
-            error.returncode = COULD_NOT_RUN
-            raise
-
-
-@contextmanager
-def stop_at_outages(hint: str = "") -> Iterator[None]:
-    """End the command with ``COULD_NOT_RUN`` if the store or anything else does not answer."""
-    try:
-        yield
-    except StorageRefused as error:  # no "try again later" here
-        raise CommandError(error.reason, returncode=COULD_NOT_RUN) from error
-    except OUTAGES as error:
-        cause = f"({error.__cause__})" if error.__cause__ else ""
-        message = " ".join(filter(None, [str(error.detail), hint, cause]))
-        raise CommandError(message, returncode=COULD_NOT_RUN) from error
-    except (OperationalError, InterfaceError) as error:
-        message = _("The database is not available. (%s)") % error
-        raise CommandError(message, returncode=COULD_NOT_RUN) from error
-
-
-def print_json(stdout: OutputWrapper, report: object, **more: Any) -> None:
-    """Print a report of plain fields; its ``outage`` as a text, or null."""
-    fields = {**vars(report), **more}
-    if "outage" in fields:
-        fields["outage"] = str(fields["outage"]) if fields["outage"] else None
-    stdout.write(json.dumps(fields))
-
-
 def ask(question: str) -> None:
-    """End the command with ``COULD_NOT_RUN`` on any answer but yes."""
-    if input(f"{question} [yes/no] ").strip().lower() != "yes":
-        raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
+    """Ask on standard error; end the command with ``COULD_NOT_RUN`` on any answer but yes."""
+    with redirect_stdout(sys.stderr), suppress(EOFError):  # a program reads standard output
+        if input(f"{question} [yes/no] ").strip().lower() == "yes":
+            return
+    raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
 
 
 @contextmanager
@@ -143,6 +103,24 @@ def _without_events() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+class Shortlist(Generic[Item]):
+    """The first few of many things, and how many more there were."""
+
+    def __init__(self, limit: int) -> None:
+        self.items: list[Item] = []
+        self.count = 0
+        self._limit = limit
+
+    def add(self, item: Item) -> None:
+        self.count += 1
+        if len(self.items) < self._limit:
+            self.items.append(item)
+
+    @property
+    def left_out(self) -> int:
+        return self.count - len(self.items)
 
 
 def print_table(

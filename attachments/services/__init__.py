@@ -44,12 +44,12 @@ from attachments.services.process import (
     try_to_process,
 )
 from attachments.services.protection import exclude_protected
-from attachments.services.purge import (
-    BATCH_SIZE,
+from attachments.services.purge import BATCH_SIZE, purge_attachments
+from attachments.services.purgeable import (
+    Candidate,
     PurgeReport,
     count_purgeable,
     preview_purge,
-    purge_attachments,
 )
 from attachments.services.quotas import Use, measure_use
 from attachments.services.reconcile import (
@@ -58,7 +58,7 @@ from attachments.services.reconcile import (
     reconcile_storage,
 )
 from attachments.services.rescans import ScanReport, find_unscanned, scan_published
-from attachments.services.schedule import JOB_NAMES, find_next_due, run_due_jobs
+from attachments.services.schedule import JOB_NAMES, JobRun, find_next_due, run_due_jobs
 from attachments.services.usage_rows import recount_usage, settle_usage
 from attachments.services.workers import find_silence, has_seen_worker, note_question, note_sign
 
@@ -71,11 +71,13 @@ __all__ = [
     "STEP_NAMES",
     "Backlog",
     "Backlogs",
+    "Candidate",
     "Deletion",
     "Extent",
     "Finding",
     "FindingKind",
     "InspectionReport",
+    "JobRun",
     "OwnNotes",
     "Pile",
     "ProcessReport",

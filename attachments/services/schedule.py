@@ -21,8 +21,11 @@ from attachments import events
 from attachments.models import PeriodicJob
 from attachments.services.isolation import run_isolated
 from attachments.services.kept_usage import refresh_usage
-from attachments.services.process import process_waiting
-from attachments.services.purge import forget_idempotency_keys, purge_attachments
+from attachments.services.purge import (
+    forget_idempotency_keys,
+    process_stuck,
+    purge_attachments,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class Job:
 
 
 JOBS = (
-    Job(name="process", every=timedelta(minutes=1), run=process_waiting),
+    Job(name="process", every=timedelta(minutes=1), run=process_stuck),
     Job(name="idempotency_keys", every=timedelta(hours=1), run=forget_idempotency_keys),
     Job(name="usage", every=timedelta(hours=1), run=refresh_usage),
     Job(name="purge", every=timedelta(days=1), run=purge_attachments),
@@ -49,17 +52,37 @@ JOBS = (
 JOB_NAMES = tuple(job.name for job in JOBS)
 
 
-def run_due_jobs() -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class JobRun:
+    """One run of a job, and what it failed with, if it did."""
+
+    job: str
+    seconds: float
+    error: Exception | None
+
+    @property
+    def is_done(self) -> bool:
+        return self.error is None
+
+
+def run_due_jobs(*, on_run: Callable[[JobRun], None] = lambda run: None) -> list[str]:
     """Run what is due and nobody else runs; give the names of what ran to its end.
 
-    A job that fails, with whatever error, is logged and keeps no other from running. Raises
-    ``OperationalError`` or ``InterfaceError`` if the database does not answer.
+    ``on_run`` is called after each. A job that fails, with whatever error, is logged and keeps no
+    other from running. Raises ``OperationalError`` or ``InterfaceError`` if the database does not
+    answer.
     """
     names = [job.name for job in JOBS]
     PeriodicJob.objects.bulk_create(
         [PeriodicJob(name=name, due_at=Now()) for name in names], ignore_conflicts=True
     )
-    return [job.name for job in JOBS if (run_id := _take(job)) and _run(job, run_id)]
+    done = []
+    for job in JOBS:
+        if run_id := _take(job):
+            run = _run(job, run_id)
+            on_run(run)
+            done += [job.name] if run.is_done else []
+    return done
 
 
 def find_next_due() -> datetime | None:
@@ -74,19 +97,19 @@ def _take(job: Job) -> UUID | None:
     return run_id if due.update(due_at=Now() + LEASE, run_id=run_id) else None
 
 
-def _run(job: Job, run_id: UUID) -> bool:
+def _run(job: Job, run_id: UUID) -> JobRun:
     pause = timedelta()  # if it is interrupted, another run takes it over at once
     started = monotonic()
     try:
         with _keep_lease(run_id):
             result = run_isolated(job.run, name=f"job {job.name}")
-        is_done = not isinstance(result, Exception)
-        pause = job.every if is_done else min(job.every, RETRY_AFTER)
+        error = result if isinstance(result, Exception) else None
+        pause = min(job.every, RETRY_AFTER) if error else job.every
     finally:
         PeriodicJob.objects.filter(run_id=run_id).update(due_at=Now() + pause, run_id=None)
-    seconds = round(monotonic() - started, 3)
-    events.job_ended.tell(job=job.name, is_done=is_done, seconds=seconds)
-    return is_done
+    run = JobRun(job=job.name, seconds=round(monotonic() - started, 3), error=error)
+    events.job_ended.tell(job=run.job, is_done=run.is_done, seconds=run.seconds)
+    return run
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from attachments.storage.bucket import (
     ensure_bucket,
     has_bucket,
     ping_bucket,
+    preview_setup,
     setup_bucket,
 )
 from attachments.storage.calls import find_credential, get_region, post_form, sign_call
@@ -99,6 +100,7 @@ __all__ = [
     "open_spool",
     "ping_bucket",
     "post_form",
+    "preview_setup",
     "put_object",
     "read_checksum",
     "read_object",

@@ -25,6 +25,7 @@ from urllib3.exceptions import HTTPError
 from attachments.errors import BackupUnavailable
 from attachments.storage.client import ALIAS
 from attachments.storage.objects import CHUNK_BYTES
+from attachments.storage.watching import watch
 
 ALIAS_PREFIX = "storage:"
 # Files up to this size stay in memory; larger ones go through a temporary file.
@@ -148,7 +149,7 @@ def open_archive(location: str) -> Archive:
     if isinstance(backend, S3Storage):
         # Many files move at once, so each takes one thread, and is never whole in memory.
         backend.file_overwrite = True
-        backend.bucket  # noqa: B018 (opens it once here, not in each thread)
+        watch(backend.bucket.meta.client)  # opens it once here, not in each thread
         backend.max_memory_size = SPOOL_BYTES
         backend.transfer_config = TransferConfig(use_threads=False)
     return Archive(backend)

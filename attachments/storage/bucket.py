@@ -91,12 +91,24 @@ def setup_bucket() -> list[SetupStep]:
 
     Safe to repeat. Raises ``StorageUnavailable`` if there is no bucket and none can be made.
     """
-    steps, versions = [_create_bucket()], Versions()
-    parts: list[BucketPart] = [Policy(versions), Cors(), Lifecycle(versions)]
-    steps += [part.bring() for part in parts]
+    versions = Versions()
+    steps = [_create_bucket(), *(part.bring() for part in _list_parts(versions))]
     with suppress(StorageUnavailable):  # the steps above tell
         steps += versions.look()
     return steps
+
+
+def preview_setup() -> list[SetupStep]:
+    """What ``setup_bucket`` would change; writes nothing. Raises ``StorageUnavailable``."""
+    if not has_bucket():
+        text = _("to be made: %s") % get_bucket()
+        return [SetupStep(part="bucket", state="missing", detail=text, level="error")]
+    found = SetupStep(part="bucket", state="unchanged", detail=get_bucket())
+    return [found, *(part.preview() for part in _list_parts(Versions()))]
+
+
+def _list_parts(versions: Versions) -> list[BucketPart]:
+    return [Policy(versions), Cors(), Lifecycle(versions)]
 
 
 def has_bucket() -> bool:

@@ -82,6 +82,22 @@ class BucketPart:
         """Tell whether our rules are in force, and change nothing."""
         return self._report(self._look)
 
+    def preview(self) -> SetupStep:
+        """What ``bring`` would do, as far as the rules tell: writes nothing, not even a probe."""
+        try:
+            ours, others = self._load()
+            wanted = self.get_variants()
+        except NotSupported as error:
+            return SetupStep(part=self.name, state="impossible", detail=str(error), level="warning")
+        except StorageRefused as refusal:
+            return SetupStep(part=self.name, state="refused", detail=refusal.reason, level="error")
+        except StorageUnavailable as error:
+            return self._fail(error)
+        if normalise(ours) in map(normalise, wanted):
+            return SetupStep(part=self.name, state="unchanged", detail=self.describe(others))
+        text = _("to be set: %s") % self.describe(others)
+        return SetupStep(part=self.name, state="missing", detail=text, level="error")
+
     def _report(self, act: Callable[[], SetupStep]) -> SetupStep:
         try:
             return act()

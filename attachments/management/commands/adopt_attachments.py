@@ -8,25 +8,18 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.template.defaultfilters import filesizeformat
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from attachments import adoption, storage
 from attachments.adoption import AdoptionReport, Reason, Targets
 from attachments.conf import conf
-from attachments.errors import AdoptionError
-from attachments.management.terminal import (
-    COULD_NOT_RUN,
-    StoreCommand,
-    ask,
-    parse_count,
-    print_json,
-    print_table,
-    show_progress,
-    stop_at_outages,
-)
+from attachments.management.operating import OperatorCommand
+from attachments.management.outages import COULD_NOT_RUN, SOMETHING_IS_WRONG
+from attachments.management.terminal import ask, parse_count, print_table, show_progress
 from attachments.policy import get_message_model
 
 
-class Command(StoreCommand):
+class Command(OperatorCommand):
     help = _(
         "Take over the attachments of the FastAPI back end of the guide: copy each object that "
         "its table names, verify the copy, and write the row. The table and its objects stay as "
@@ -35,7 +28,10 @@ class Command(StoreCommand):
         "that no row names; 2 if the store, the database or the table did not answer."
     )
 
+    outage_hint = gettext_lazy("The next run goes on from here.")
+
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--table",
             default="attachments_fastapi",
@@ -92,27 +88,20 @@ class Command(StoreCommand):
             default=adoption.JOBS,
             help=_("how many objects to copy at once (default: %(default)s)"),
         )
-        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            with stop_at_outages(_("The next run goes on from here.")):
-                self._check(options)
-                report = self._adopt(options)
-        except AdoptionError as error:
-            raise CommandError(error.detail, returncode=COULD_NOT_RUN) from error
+        self._check(options)
+        report = self._adopt(options)
         if options["json"]:
-            print_json(self.stdout, report, dry_run=options["dry_run"])
+            self.print_report(report, dry_run=options["dry_run"])
         else:
             self._print(report, is_dry_run=options["dry_run"])
         if not report.is_clean:
-            sys.exit(1)
+            sys.exit(SOMETHING_IS_WRONG)
 
     def _check(self, options: dict[str, Any]) -> None:
         """End before any work if there is no bucket, or if nobody can be asked."""
-        if not storage.has_bucket():
-            text = _("The bucket is missing. setup_storage makes it.")
-            raise CommandError(text, returncode=COULD_NOT_RUN)
+        storage.ping_bucket()
         if options["delete_originals"] and not (options["dry_run"] or options["may_delete"]):
             if not sys.stdin.isatty():
                 text = _(

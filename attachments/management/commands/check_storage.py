@@ -1,21 +1,15 @@
-import json
 import sys
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import CommandParser
-from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from attachments import doctor
-from attachments.management.terminal import (
-    StoreCommand,
-    print_table,
-    show_progress,
-    stop_at_outages,
-)
+from attachments.management.operating import OperatorCommand
+from attachments.management.outages import SOMETHING_IS_WRONG
+from attachments.management.terminal import print_table, show_progress
 
 LEVELS = {
     "ok": gettext_lazy("ok"),
@@ -24,34 +18,25 @@ LEVELS = {
 }
 
 
-class Command(StoreCommand):
+class Command(OperatorCommand):
     help = _(
         "Do with the store what clients do, and what they must not be able to do, with objects of "
         "its own that it removes again; say what is wrong and how to mend it. Exit status: 0 if "
         "nothing fails, 1 if something does, 2 if the store did not answer."
     )
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
-
     def handle(self, *args: Any, **options: Any) -> None:
-        is_json = options["json"]
-        # For programs the output is the same in every language.
-        with translation.override("en" if is_json else translation.get_language()):
-            findings = self._check(is_json=is_json)
-        if is_json:
-            self.stdout.write(json.dumps([asdict(finding) for finding in findings]))
+        findings = self._check(is_json=options["json"])
+        if options["json"]:
+            self.print_json([asdict(finding) for finding in findings])
         else:
             self._print(findings)
         if any(finding.level == "error" for finding in findings):
-            sys.exit(1)
+            sys.exit(SOMETHING_IS_WRONG)
 
     def _check(self, *, is_json: bool) -> list[doctor.Finding]:
         total = len(doctor.list_probes())
-        with (
-            stop_at_outages(),
-            show_progress(_("Checking"), total=total, is_hidden=is_json) as on_progress,
-        ):
+        with show_progress(_("Checking"), total=total, is_hidden=is_json) as on_progress:
             return doctor.check_storage(on_finding=lambda finding: on_progress(1))
 
     def _print(self, findings: list[doctor.Finding]) -> None:

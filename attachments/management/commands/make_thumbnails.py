@@ -1,14 +1,17 @@
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from attachments import services
-from attachments.management.terminal import print_json, print_table, show_progress, stop_at_outages
+from attachments.management.operating import OperatorCommand
+from attachments.management.outages import SOMETHING_IS_WRONG
+from attachments.management.terminal import print_table, show_progress
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = _(
         "Look into the files that no worker has looked into yet: find their size, duration or "
         "pages, and make thumbnails of the images. Safe to run at any time, beside workers, and "
@@ -17,7 +20,10 @@ class Command(BaseCommand):
         "decoded."
     )
 
+    outage_hint = gettext_lazy("The next run does the rest.")
+
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--again",
             action="store_true",
@@ -26,16 +32,14 @@ class Command(BaseCommand):
                 "stopped goes on without this option"
             ),
         )
-        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with stop_at_outages(_("The next run does the rest.")):
-            report = self._inspect(options)
-            self._print(report, as_json=options["json"])
-            if report.outage:
-                raise report.outage
+        report = self._inspect(options)
+        self._print(report, as_json=options["json"])
+        if report.outage:
+            raise report.outage
         if report.left:
-            sys.exit(1)
+            sys.exit(SOMETHING_IS_WRONG)
 
     def _inspect(self, options: dict[str, Any]) -> services.InspectionReport:
         if options["again"]:
@@ -46,7 +50,7 @@ class Command(BaseCommand):
 
     def _print(self, report: services.InspectionReport, *, as_json: bool) -> None:
         if as_json:
-            print_json(self.stdout, report)
+            self.print_report(report)
             return
         rows = [
             [_("Files looked into"), report.inspected],

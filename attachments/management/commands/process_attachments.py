@@ -1,29 +1,29 @@
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from attachments import services
 from attachments.conf import conf
 from attachments.errors import StorageUnavailable
-from attachments.management.terminal import (
-    COULD_NOT_RUN,
-    print_json,
-    print_table,
-    show_progress,
-    stop_at_outages,
-)
+from attachments.management.operating import OperatorCommand
+from attachments.management.outages import COULD_NOT_RUN, SOMETHING_IS_WRONG
+from attachments.management.terminal import print_table, show_progress
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = _(
         "Do what attachments wait for: verify large files, scan, read missing SHA-256 digests. "
         "Safe to run at any time, also several at once and beside workers. Exit status: 0 if all "
         "was done; 1 if something still waits; 2 if the store or the database did not answer."
     )
 
+    outage_hint = gettext_lazy("The next run does the rest.")
+
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--stuck",
             action="store_true",
@@ -40,7 +40,6 @@ class Command(BaseCommand):
                 "any more; “scan_attachments” finds it once there is one again"
             ),
         )
-        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["publish_unscanned"] and conf.scanner:
@@ -48,25 +47,26 @@ class Command(BaseCommand):
                 "A virus scanner is set up: files wait for it, and are not published unscanned."
             )
             raise CommandError(error, returncode=COULD_NOT_RUN)
-        with stop_at_outages(_("The next run does the rest.")):
-            total = services.count_waiting(with_put_off=not options["stuck"])
-            with show_progress(
-                _("Processing"), total=total, is_hidden=options["json"]
-            ) as on_progress:
-                published = services.publish_unscanned() if options["publish_unscanned"] else 0
-                report = services.process_waiting(
-                    with_put_off=not options["stuck"], on_progress=on_progress
-                )
-            report.processed += published
-            self._print(report, as_json=options["json"])
-            if isinstance(report.outage, StorageUnavailable):
-                raise report.outage
+        report = self._process(options)
+        self._print(report, as_json=options["json"])
+        if isinstance(report.outage, StorageUnavailable):
+            raise report.outage
         if report.waiting:
-            sys.exit(1)
+            sys.exit(SOMETHING_IS_WRONG)
+
+    def _process(self, options: dict[str, Any]) -> services.ProcessReport:
+        total = services.count_waiting(with_put_off=not options["stuck"])
+        with show_progress(_("Processing"), total=total, is_hidden=options["json"]) as on_progress:
+            published = services.publish_unscanned() if options["publish_unscanned"] else 0
+            report = services.process_waiting(
+                with_put_off=not options["stuck"], on_progress=on_progress
+            )
+        report.processed += published
+        return report
 
     def _print(self, report: services.ProcessReport, *, as_json: bool) -> None:
         if as_json:
-            print_json(self.stdout, report)
+            self.print_report(report)
             return
         rows = [
             [_("Done"), report.processed],

@@ -1,24 +1,35 @@
-import json
 import sys
 from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.template.defaultfilters import filesizeformat
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from attachments import services
+from attachments.management.operating import OperatorCommand
+from attachments.management.outages import SOMETHING_IS_WRONG
 from attachments.management.terminal import (
-    StoreCommand,
+    Shortlist,
     parse_count,
     parse_duration,
     print_table,
     show_progress,
-    stop_at_outages,
 )
 
+KINDS = {
+    "expired": gettext_lazy("Beyond retention"),
+    "orphans": gettext_lazy("On no message"),
+    "stale": gettext_lazy("Never confirmed"),
+    "refused": gettext_lazy("Rejected or infected"),
+    "swept": gettext_lazy("Late objects under pending/"),
+    "waiting": gettext_lazy("Objects that still wait to be deleted"),
+}
 
-class Command(StoreCommand):
+
+class Command(OperatorCommand):
     help = _(
         "Remove attachments that hang on no message, uploads that were never confirmed, refused "
         "uploads, and what is beyond retention. Delete the objects that wait to be deleted. Safe "
@@ -28,7 +39,10 @@ class Command(StoreCommand):
         "not answer."
     )
 
+    outage_hint = gettext_lazy("The next run does the rest.")
+
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--older-than",
             type=parse_duration,
@@ -44,22 +58,62 @@ class Command(StoreCommand):
         parser.add_argument(
             "--dry-run",
             action="store_true",
-            help=_("show what would be removed, and remove nothing"),
+            help=_("show and name what would be removed, and remove nothing"),
         )
-        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
+        parser.add_argument(
+            "--show",
+            type=parse_count,
+            default=100,
+            metavar="N",
+            help=_("how many a dry run names, in JSON too (default: %(default)s)"),
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with stop_at_outages(_("The next run does the rest.")):
-            report = self._preview(options) if options["dry_run"] else self._purge(options)
+        if options["dry_run"]:
+            self._preview(options)
+            return
+        report = self._purge(options)
         if options["json"]:
-            self.stdout.write(json.dumps({**asdict(report), "dry_run": options["dry_run"]}))
+            self.print_report(report, dry_run=False)
         else:
             self._print(report)
-        if not options["dry_run"] and (report.protected or report.failing):
-            sys.exit(1)
+        if report.protected or report.failing:
+            sys.exit(SOMETHING_IS_WRONG)
 
-    def _preview(self, options: dict[str, Any]) -> services.PurgeReport:
-        return services.preview_purge(older_than=options["older_than"])
+    def _preview(self, options: dict[str, Any]) -> None:
+        named = Shortlist[services.Candidate](options["show"])
+        report = services.preview_purge(
+            older_than=options["older_than"],
+            limit=options["limit"],
+            max_named=options["show"],
+            on_named=named.add,
+        )
+        unnamed = sum(getattr(report, kind) for kind in KINDS) - len(named.items)
+        if options["json"]:
+            found = [asdict(item) for item in named.items]
+            self.print_report(report, dry_run=True, named=found, unnamed=unnamed)
+            return
+        self._print(report)
+        self._print_named(named.items, unnamed)
+        self.stdout.write(_("Dry run: nothing was changed."))
+
+    def _print_named(self, items: list[services.Candidate], unnamed: int) -> None:
+        if not items:
+            return
+        rows = [
+            [
+                KINDS[item.kind],
+                item.name,
+                item.filename,
+                "" if item.size_bytes is None else filesizeformat(item.size_bytes),
+                "" if item.created_at is None else f"{localtime(item.created_at):%Y-%m-%d %H:%M}",
+            ]
+            for item in items
+        ]
+        columns = [_("Kind"), _("Attachment or key"), _("Filename"), _("Size"), _("Created")]
+        print_table(self.stdout, columns, rows)
+        if unnamed:
+            self.stdout.write(_("… and %s more; --show names more of them.") % unnamed)
 
     def _purge(self, options: dict[str, Any]) -> services.PurgeReport:
         limit = options["limit"]
@@ -77,13 +131,9 @@ class Command(StoreCommand):
 
     def _print(self, report: services.PurgeReport) -> None:
         rows = [
-            [_("Beyond retention"), report.expired],
-            [_("On no message"), report.orphans],
-            [_("Never confirmed"), report.stale],
-            [_("Rejected or infected"), report.refused],
-            [_("Late objects under pending/"), report.swept],
+            *([KINDS[kind], getattr(report, kind)] for kind in KINDS if kind != "waiting"),
             [_("Files that waited for a worker"), report.processed],
-            [_("Objects that still wait to be deleted"), report.waiting],
+            [KINDS["waiting"], report.waiting],
             [_("Of these, refused by the store"), report.failing],
             [_("Kept, because other records need them"), report.protected],
         ]

@@ -1,36 +1,38 @@
-import json
 import sys
 from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.core.serializers.json import DjangoJSONEncoder
 from django.template.defaultfilters import filesizeformat
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from attachments import services
+from attachments.management.operating import OperatorCommand
+from attachments.management.outages import SOMETHING_IS_WRONG
 from attachments.management.terminal import (
-    StoreCommand,
+    Shortlist,
     ask,
     parse_count,
     parse_duration,
     print_table,
     show_progress,
-    stop_at_outages,
 )
 from attachments.models import Attachment
 from attachments.services import Finding, FindingKind, ReconcileReport
 
 
-class Command(StoreCommand):
+class Command(OperatorCommand):
     help = _(
         "Compare the rows with the objects in the store, both ways. Safe to run at any time. Exit "
         "status: 0 if they agree, or if everything that was wrong was mended; 1 if something is "
         "wrong; 2 if the store or the database did not answer."
     )
 
+    writes_lines = True
+
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--grace",
             type=parse_duration,
@@ -60,11 +62,6 @@ class Command(StoreCommand):
             help=_("findings to show in the table; JSON has them all (default: %(default)s)"),
         )
         parser.add_argument(
-            "--json",
-            action="store_true",
-            help=_("print a line of JSON for each finding at once, then one with the summary"),
-        )
-        parser.add_argument(
             "--no-input",
             "--noinput",
             action="store_false",
@@ -74,22 +71,20 @@ class Command(StoreCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._confirm(options)
-        shown: list[Finding] = []
-
-        def show(finding: Finding) -> None:
-            if options["json"]:
-                self._write_line(asdict(finding))
-            elif len(shown) < options["limit"]:
-                shown.append(finding)
-
-        with stop_at_outages():
-            report = self._reconcile(options, show)
+        is_dry = not (options["delete_unknown"] or options["mark_missing"])
+        shown = Shortlist[Finding](options["limit"])
         if options["json"]:
-            self._write_line({"kind": "summary", **asdict(report), "is_clean": report.is_clean})
+            report = self._reconcile(options, lambda item: self.print_json(asdict(item)))
+            facts = {**asdict(report), "is_clean": report.is_clean, "dry_run": is_dry}
+            self.print_json({"kind": "summary", **facts})
         else:
+            report = self._reconcile(options, shown.add)
             self._print(report, shown)
+            if is_dry:
+                text = _("Nothing was changed: --delete-unknown and --mark-missing act.")
+                self.stdout.write(text)
         if not report.is_clean:
-            sys.exit(1)
+            sys.exit(SOMETHING_IS_WRONG)
 
     def _confirm(self, options: dict[str, Any]) -> None:
         """Ask, at a terminal: with a wrong bucket or an old database, everything looks wrong."""
@@ -117,11 +112,7 @@ class Command(StoreCommand):
                 on_progress=on_progress,
             )
 
-    def _write_line(self, fields: dict[str, Any]) -> None:
-        self.stdout.write(json.dumps(fields, cls=DjangoJSONEncoder))
-        self.stdout.flush()
-
-    def _print(self, report: ReconcileReport, shown: list[Finding]) -> None:
+    def _print(self, report: ReconcileReport, shown: Shortlist[Finding]) -> None:
         rows = [
             [_("Rows compared"), report.rows],
             [_("Objects compared"), report.objects],
@@ -133,12 +124,12 @@ class Command(StoreCommand):
             [_("Rows marked as rejected"), report.marked],
         ]
         print_table(self.stdout, [_("What"), _("How many")], rows)
-        if not shown:
+        if not shown.items:
             return
         columns = [_("Kind"), _("Key"), _("Size"), _("Expected"), _("Found")]
-        print_table(self.stdout, columns, [self._describe(finding) for finding in shown])
-        if (hidden := report.finding_count - len(shown)) > 0:
-            self.stdout.write(_("… and %s more; --limit shows more of them.") % hidden)
+        print_table(self.stdout, columns, [self._describe(finding) for finding in shown.items])
+        if shown.left_out:
+            self.stdout.write(_("… and %s more; --limit shows more of them.") % shown.left_out)
 
     def _describe(self, finding: Finding) -> list[str]:
         return [

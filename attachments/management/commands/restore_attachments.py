@@ -1,4 +1,5 @@
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -6,8 +7,9 @@ from django.utils.translation import gettext as _
 
 from attachments import backups, storage
 from attachments.backups import Existing
-from attachments.management.backups import EXIT_STATUSES, BackupCommand
-from attachments.management.terminal import COULD_NOT_RUN, ask, print_table, show_progress
+from attachments.management.backups import EXIT_STATUSES, MAX_SHOWN, BackupCommand
+from attachments.management.outages import COULD_NOT_RUN
+from attachments.management.terminal import Shortlist, ask, print_table, show_progress
 
 
 class Command(BackupCommand):
@@ -26,9 +28,6 @@ class Command(BackupCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument(
-            "--dry-run", action="store_true", help=_("show what would be done, and do nothing")
-        )
         parser.add_argument(
             "--objects-only",
             action="store_true",
@@ -61,6 +60,7 @@ class Command(BackupCommand):
 
     def run(self, archive: storage.Archive, options: dict[str, Any]) -> list[backups.Problem]:
         self._check(options)
+        named = Shortlist[backups.Found](MAX_SHOWN)
         with backups.open_snapshot(archive, options["snapshot"]) as snapshot:
             with show_progress(
                 _("Comparing"), total=snapshot.facts.objects, is_hidden=options["json"]
@@ -69,10 +69,11 @@ class Command(BackupCommand):
                     snapshot=snapshot,
                     objects_only=options["objects_only"],
                     jobs=options["jobs"],
+                    on_named=named.add,
                     on_progress=on_progress,
                 )
             if options["dry_run"]:
-                self._tell(preview, options)
+                self._tell_preview(preview, named, options)
                 return []
             if preview.has_different:
                 self._confirm(preview, options)
@@ -98,7 +99,8 @@ class Command(BackupCommand):
         if options["dry_run"]:
             if not storage.has_bucket():
                 text = _(
-                    "The bucket is missing, and a dry run makes nothing. setup_storage makes it."
+                    "The bucket is missing, and a dry run makes nothing. Look at S3_BUCKET. If the "
+                    "name is right, setup_storage makes the bucket."
                 )
                 raise CommandError(text, returncode=COULD_NOT_RUN)
         elif options["existing"] is Existing.OVERWRITE and not (
@@ -120,13 +122,31 @@ class Command(BackupCommand):
                 self.stdout.write(hint)
             preview.refuse_different()
         if existing is Existing.OVERWRITE and not options["may_overwrite"]:
-            self._tell(preview, options)
+            if not options["json"]:
+                self._tell(preview, options)
             ask(_("Overwrite what is different?"))
 
-    def _tell(self, report: backups.RestoreReport, options: dict[str, Any]) -> None:
+    def _tell_preview(
+        self,
+        preview: backups.RestoreReport,
+        named: Shortlist[backups.Found],
+        options: dict[str, Any],
+    ) -> None:
+        if options["json"]:
+            found = [asdict(item) for item in named.items]
+            self._tell(preview, options, named=found, unnamed=named.left_out)
+            return
+        self._tell(preview, options)
+        rows = [
+            [_("new") if item.is_new else _("different"), item.what, item.name]
+            for item in named.items
+        ]
+        self.print_named([_("What"), _("Kind"), _("Name")], rows, named.left_out)
+
+    def _tell(self, report: backups.RestoreReport, options: dict[str, Any], **more: Any) -> None:
         if options["json"]:
             existing = options["existing"].value
-            self.print_json(report, dry_run=options["dry_run"], existing=existing)
+            self.print_report(report, dry_run=options["dry_run"], existing=existing, **more)
             return
         different = {
             Existing.REFUSE: _("In the way"),
@@ -143,8 +163,6 @@ class Command(BackupCommand):
         print_table(self.stdout, columns, rows)
         if report.left_out:
             self.stdout.write(self._explain_left_out(options) % report.left_out)
-        if options["dry_run"]:
-            self.stdout.write(_("Dry run: nothing was changed."))
         self.print_problems(report.problems)
 
     def _explain_left_out(self, options: dict[str, Any]) -> str:

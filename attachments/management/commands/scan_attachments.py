@@ -1,31 +1,34 @@
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from attachments import services
 from attachments.conf import conf
+from attachments.management.operating import OperatorCommand
+from attachments.management.outages import COULD_NOT_RUN, SOMETHING_IS_WRONG
 from attachments.management.terminal import (
-    COULD_NOT_RUN,
     parse_count,
     parse_moment,
-    print_json,
     print_table,
     show_progress,
-    stop_at_outages,
 )
 from attachments.models import Attachment
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = _(
         "Scan the files that are served and were never scanned, and take down what is infected. "
         "Safe to kill and to repeat. Exit status: 0 if all is clean; 1 if something was taken down "
         "or could not be scanned; 2 if the scanner, the store or the database did not answer."
     )
 
+    outage_hint = gettext_lazy("The next run does the rest.")
+
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--before",
             type=parse_moment,
@@ -36,7 +39,6 @@ class Command(BaseCommand):
             type=parse_count,
             help=_("also what was scanned with signatures older than this version, such as 27500"),
         )
-        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not conf.scanner:
@@ -45,19 +47,16 @@ class Command(BaseCommand):
         rows = services.find_unscanned(
             before=options["before"], signatures_before=options["signatures_before"]
         )
-        with stop_at_outages(_("The next run does the rest.")):
-            total = rows.count()
-            with show_progress(
-                _("Scanning"), total=total, is_hidden=options["json"]
-            ) as on_progress:
-                report = services.scan_published(
-                    rows, on_infected=found.append, on_progress=on_progress
-                )
-            self._print(report, found, as_json=options["json"])
-            if report.outage:
-                raise report.outage
+        total = rows.count()
+        with show_progress(_("Scanning"), total=total, is_hidden=options["json"]) as on_progress:
+            report = services.scan_published(
+                rows, on_infected=found.append, on_progress=on_progress
+            )
+        self._print(report, found, as_json=options["json"])
+        if report.outage:
+            raise report.outage
         if report.infected or report.unscannable or report.failed:
-            sys.exit(1)
+            sys.exit(SOMETHING_IS_WRONG)
 
     def _print(
         self, report: services.ScanReport, found: list[Attachment], *, as_json: bool
@@ -66,7 +65,7 @@ class Command(BaseCommand):
             infected = [
                 {"attachment_id": str(row.pk), **row.error["params"]} for row in found if row.error
             ]
-            print_json(self.stdout, report, taken_down=infected)
+            self.print_report(report, taken_down=infected)
             return
         rows = [
             [_("Clean"), report.clean],

@@ -3,12 +3,12 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from attachments import storage
-from attachments.management.terminal import StoreCommand, stop_at_outages
+from attachments.management.operating import OperatorCommand
+from attachments.management.outages import SOMETHING_IS_WRONG
 
 PARTS = {
     "bucket": gettext_lazy("bucket"),
@@ -24,6 +24,7 @@ STATES = {
     "impossible": gettext_lazy("impossible"),
     "refused": gettext_lazy("refused"),
     "failed": gettext_lazy("failed"),
+    "missing": gettext_lazy("missing"),
 }
 LEVELS = {
     "ok": "",
@@ -44,13 +45,20 @@ ROLES = {
 }
 
 
-class Command(StoreCommand):
+class Command(OperatorCommand):
     help = _(
-        "Create the bucket if it is missing; set policy, CORS and lifecycle as the settings say."
+        "Create the bucket if it is missing; set policy, CORS and lifecycle as the settings say. "
+        "Exit status: 0 if all of that is in force; 1 if something is not; 2 if the store did not "
+        "answer, or there is no bucket and none can be made."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help=_("show what would be changed, and change nothing"),
+        )
         parser.add_argument(
             "--print-policies",
             action="store_true",
@@ -64,12 +72,12 @@ class Command(StoreCommand):
         if options["print_policies"]:
             self._print_policies(is_json=options["json"])
         else:
-            self._set_up(is_json=options["json"])
+            self._set_up(is_json=options["json"], is_dry=options["dry_run"])
 
     def _print_policies(self, *, is_json: bool) -> None:
         stores = storage.build_policies(storage.get_bucket())
         if is_json:
-            self.stdout.write(json.dumps(stores))
+            self.print_json(stores)
             return
         for store, document in stores.items():
             self.stdout.write(self.style.MIGRATE_HEADING(f"{STORES[store]}\n"))
@@ -77,17 +85,16 @@ class Command(StoreCommand):
             for role, part in parts.items():
                 self.stdout.write(f"{ROLES.get(role, '')}\n{json.dumps(part, indent=2)}\n\n")
 
-    def _set_up(self, *, is_json: bool) -> None:
-        # For programs the output is the same in every language.
-        language = "en" if is_json else translation.get_language()
-        with stop_at_outages(), translation.override(language):
-            steps = storage.setup_bucket()
+    def _set_up(self, *, is_json: bool, is_dry: bool) -> None:
+        steps = storage.preview_setup() if is_dry else storage.setup_bucket()
         if is_json:
-            self.stdout.write(json.dumps([asdict(step) for step in steps]))
+            self.print_json([asdict(step) for step in steps])
         else:
             self._print(steps)
+        if is_dry:
+            (self.stderr if is_json else self.stdout).write(_("Dry run: nothing was changed."))
         if any(step.level == "error" for step in steps):
-            raise SystemExit(1)  # the lines above say what is not in force
+            raise SystemExit(SOMETHING_IS_WRONG)  # the lines above say what is not in force
 
     def _print(self, steps: list[storage.SetupStep]) -> None:
         part_width = max(len(str(part)) for part in PARTS.values()) + 1

@@ -14,6 +14,7 @@ from django.db import Error, InterfaceError, OperationalError, connection, conne
 from django_tasks_db.management.commands import db_worker
 
 from attachments import services
+from attachments.management.operating import EndingCommand
 from attachments.metrics import serve_metrics
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ SIGN_SECONDS = 30
 SIGN_WITHIN = timedelta(minutes=2)
 
 
-class Command(db_worker.Command):
+class Command(EndingCommand, db_worker.Command):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.set_defaults(reload=False)  # the reloader goes on when the worker has died
