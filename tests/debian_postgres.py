@@ -1,6 +1,7 @@
 """Debian's PostgreSQL: unlike the embedded one it ships contrib, and pg_trgm with it."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ def run_postgres(programs: Path, directory: Path) -> Iterator[str]:
         _wait_for(url)
         yield url
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # without waiting for its clients
         process.wait()
 
 

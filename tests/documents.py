@@ -21,6 +21,11 @@ def read_example() -> dict[str, str]:
     return dict(lines)
 
 
+def read_blocks(path: str, language: str) -> list[str]:
+    """The fenced blocks of a document in this language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / path).read_text(), re.M | re.S)
+
+
 def read_table(heading: str, path: str = "README.md") -> list[list[str]]:
     """The rows of the first table below this heading of a document, without backquotes."""
     section = (ROOT / path).read_text().partition(f"# {heading}\n")[2]

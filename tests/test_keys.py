@@ -20,7 +20,7 @@ from django.core.management import call_command
 from attachments import storage
 from attachments.errors import StorageRefused
 from attachments.storage import bucket as bucket_module
-from attachments.storage.policies import VARIABLES
+from attachments.storage.policies import VARIABLES, Key, build_seaweedfs_identities
 from nodus.dev.embedded import EmbeddedS3, find_free_ports, make_up_key
 from tests.stores import name_bucket, run_moto
 
@@ -648,6 +648,22 @@ def test_policies_are_printed_for_programs(settings):
         "Principal": {"AWS": ["S3_SIGNER_ACCESS_KEY"]},
     }
     assert statements.keys() == {f"{name}_ACCESS_KEY" for name in VARIABLES.values()}
+
+
+def test_the_identities_have_the_keys_that_are_set(settings):
+    roles, parts = ("SIGNER", "READER", "ADMIN"), ("ACCESS", "SECRET")
+    unset = {f"{role}_{part}_KEY": "" for role in roles for part in parts}
+    own = {"SIGNER_ACCESS_KEY": "s", "SIGNER_SECRET_KEY": "secret"}
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, **unset, **own}
+    out = StringIO()
+
+    call_command("setup_storage", "--print-identities", stdout=out)
+
+    options = settings.STORAGES["attachments"]["OPTIONS"]
+    main = Key(access_key=options["access_key"], secret_key=options["secret_key"])
+    signer = Key(access_key="s", secret_key="secret")
+    keys = {"main": main, "signer": signer}
+    assert json.loads(out.getvalue()) == build_seaweedfs_identities(storage.get_bucket(), keys=keys)
 
 
 def test_printing_policies_asks_no_store_and_no_database(store_calls, keys):

@@ -9,7 +9,7 @@ from django.core.management import call_command, get_commands
 
 from tests.documents import ROOT
 
-PAGES = ["operations.md", "troubleshooting.md", "upgrading.md"]
+PAGES = ["deployment.md", "operations.md", "troubleshooting.md", "upgrading.md"]
 ELSEWHERE = {"db_worker", "run_schedule"}  # these run until they are stopped
 
 
@@ -19,7 +19,7 @@ def read(page):
 
 def list_commands(text):
     """The command lines in blocks and in code spans; of a line, what stands before a comment."""
-    shown = re.findall(r"(?:^ {4,}|`)manage\.py ([a-z_]+[^`\n#]*)", text, re.M)
+    shown = re.findall(r"(?:^ {4,}|`|^\$ python )manage\.py ([a-z_]+[^`\n#]*)", text, re.M)
     return list(dict.fromkeys(line.strip() for line in shown))
 
 
@@ -47,14 +47,14 @@ def run(name, *args):
     return 0
 
 
-@pytest.mark.parametrize("page", ["operations.md", "troubleshooting.md"])
+@pytest.mark.parametrize("page", ["deployment.md", "operations.md", "troubleshooting.md"])
 def test_the_russian_page_shows_the_same_commands(page):
     assert list_lines(read(f"ru/{page}")) == list_lines(read(page))
 
 
 def list_lines(text):
     """Every command line, as often as it is shown, in the order of the page."""
-    return re.findall(r"(?:^ {4,}|`)(manage\.py [^`\n]+)", text, re.M)
+    return re.findall(r"(?:^ {4,}|`|^\$ python )(manage\.py [^`\n]+)", text, re.M)
 
 
 def test_twenty_symptoms_have_a_command_and_a_mend():

@@ -1,30 +1,29 @@
 """The README is the reference: tests compare what it says with the code, or do it."""
 
 import ast
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import get_commands, load_command_class
 
 from attachments.conf import DEFAULTS
 from attachments.errors import AttachmentError
 from attachments.rules.file_types import TYPES
-from tests.documents import ROOT, VARIABLES, read_example, read_table
+from nodus.dev.embedded import find_free_ports
+from tests.documents import ROOT, VARIABLES, read_blocks, read_example, read_table
 
-RUFF = Path(sys.executable).parent / "ruff"
-README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-
-
-def read_blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
 
 
 def test_the_table_of_settings_is_the_code():
@@ -93,10 +92,99 @@ def test_each_command_and_link_exists(path):
         assert link.startswith("http") or (path.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("block", read_blocks("python"))
+def test_russian_pages_show_the_commands_of_the_english_ones():
+    russian = {path.name: find_code(path) for path in (ROOT / "docs" / "ru").glob("*.md")}
+
+    assert russian["deployment.md"] == find_code(ROOT / "docs" / "deployment.md")
+    assert set(russian["installation.md"]) <= set(find_code(ROOT / "README.md"))
+    assert russian["installation.md"]
+
+
+def find_code(path: Path) -> list[str]:
+    """What is shown to be typed: fenced blocks, and lines that are indented."""
+    return re.findall(r"^```\w+\n.*?^```$|^ {4}\S[^\n]*$", path.read_text(), re.M | re.S)
+
+
+def find_shown(language: str) -> list[Any]:
+    """The blocks of this language in all documents, each under the name of its own."""
+    return [
+        pytest.param(block, id=path.name)
+        for path in DOCUMENTS
+        for block in read_blocks(str(path.relative_to(ROOT)), language)
+    ]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_each_command_takes_the_options_shown(path):
+    for name, rest in re.findall(r"manage\.py ([a-z_]+)([^`\n|&>]*)", path.read_text()):
+        parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+        options = re.findall(r"(?<!\S)--[a-z-]+", rest.partition("#")[0])
+        assert set(options) <= parser._option_string_actions.keys(), name
+
+
+@pytest.mark.parametrize("block", find_shown("console"))
+def test_each_line_of_a_console_can_be_typed(block):
+    """What is not this project's own is not here to be run; the files that it names are."""
+    for line in block.splitlines():
+        program, *words = shlex.split(line.removeprefix("$ "))
+        assert line.startswith("$ ")
+        assert program in ("python", "docker", "kubectl")
+        assert all((ROOT / word).exists() for word in words if word.startswith("docs/"))
+
+
+@pytest.mark.parametrize("block", find_shown("env"))
+def test_each_line_of_an_env_file_sets_what_is_read(block):
+    names = {line.partition("=")[0] for line in block.splitlines() if not line.startswith("#")}
+    limits = {name for name in names if name.startswith("ATTACHMENTS_")}
+    of_compose = {"COMPOSE_PROFILES", "MINIO_SCALE"}
+
+    assert names - limits <= VARIABLES | of_compose
+    assert {name.removeprefix("ATTACHMENTS_") for name in limits} <= DEFAULTS.keys()
+
+
+@pytest.mark.parametrize("block", find_shown("caddy"))
+def test_caddy_takes_its_examples(block, tmp_path):
+    (tmp_path / "Caddyfile").write_text(block)
+    command = [BIN / "caddy", "validate", "--adapter", "caddyfile", "--config", "Caddyfile"]
+
+    check = run_quietly(command, tmp_path, HOME=str(tmp_path))
+
+    assert check.returncode == 0, check.stderr
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+@pytest.mark.parametrize("block", find_shown("nginx"))
+def test_nginx_takes_its_examples(block, tmp_path):
+    """Its names are not to be found here, its ports may be taken, and its certificates are ours."""
+    block = re.sub(r"http://\w+:9000", "http://127.0.0.1:9000", block)
+    block = block.replace("listen 443", f"listen 127.0.0.1:{find_free_ports(1)[0]}")
+    block = re.sub(r"/etc/ssl/\S+\.(pem|key);", rf"{tmp_path}/site.\1;", block)
+    make = "req -x509 -newkey rsa:2048 -nodes -subj /CN=site -keyout site.key -out site.pem"
+    run_quietly(["openssl", *make.split()], tmp_path).check_returncode()
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n{block}}}\n"
+    )
+
+    check = run_quietly(["nginx", "-t", "-q", "-p", tmp_path, "-c", "nginx.conf"], tmp_path)
+
+    assert (check.returncode, check.stderr) == (0, "")
+
+
+def run_quietly(command: list[Any], directory: Path, **variables: str) -> Any:
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("block", read_blocks("README.md", "python"))
 def test_the_python_examples_are_whole(block):
     """Each name that they use is imported, and is there; `chat` is the reader's own."""
-    check = [RUFF, "check", "--isolated", "--quiet", "--select=F", "--ignore=F401", "-"]
+    check = [BIN / "ruff", "check", "--isolated", "--quiet", "--select=F", "--ignore=F401", "-"]
     found = subprocess.run(check, input=block, check=False, capture_output=True, text=True)
     assert found.stdout == ""
     tree = ast.parse(block)
@@ -113,7 +201,7 @@ def test_the_python_examples_are_whole(block):
 @pytest.mark.postgres
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_the_first_upload_works_as_pasted(live_server, user, tmp_path):
-    (script,) = read_blocks("bash")
+    (script,) = read_blocks("README.md", "bash")
     port = urlsplit(live_server.url).port
 
     result = subprocess.run(

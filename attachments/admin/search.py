@@ -32,7 +32,7 @@ def search_attachments(rows: QuerySet[Attachment], term: str) -> QuerySet[Attach
         wanted |= Q(pk=UUID(found[1]))
     elif _BEGINNING.fullmatch(term):
         wanted |= Q(pk__range=_find_bounds(term))
-    if owners := _find_owners(term):
+    if owners := _find_owners(term, rows.db):
         wanted |= Q(user__in=owners)
     return rows.filter(wanted)
 
@@ -51,8 +51,8 @@ def _find_bounds(beginning: str) -> tuple[UUID, UUID]:
     return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
 
 
-def _find_owners(term: str) -> list[object]:
+def _find_owners(term: str, alias: str) -> list[object]:
     user_model = get_user_model()
     name = user_model.USERNAME_FIELD
-    users = user_model._default_manager.filter(**{f"{name}__startswith": term})
+    users = user_model._default_manager.using(alias).filter(**{f"{name}__startswith": term})
     return list(users.order_by(name).values_list("pk", flat=True)[:MAX_OWNERS])

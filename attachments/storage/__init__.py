@@ -21,6 +21,7 @@ from attachments.storage.copies import (
     list_copies,
 )
 from attachments.storage.cors import ask_preflight, lets_in
+from attachments.storage.identities import build_identities
 from attachments.storage.lifecycle import Lifecycle
 from attachments.storage.objects import (
     MAX_DELETE,
@@ -76,6 +77,7 @@ __all__ = [
     "ask_for_version",
     "ask_preflight",
     "begin_copy",
+    "build_identities",
     "build_policies",
     "can_delete",
     "copy_in_parts",

@@ -67,10 +67,17 @@ class Command(OperatorCommand):
                 "nothing"
             ),
         )
+        parser.add_argument(
+            "--print-identities",
+            action="store_true",
+            help=_("print the file for SeaweedFS's -s3.config, with the keys that are set"),
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["print_policies"]:
             self._print_policies(is_json=options["json"])
+        elif options["print_identities"]:
+            self.stdout.write(json.dumps(storage.build_identities(), indent=2))
         else:
             self._set_up(is_json=options["json"], is_dry=options["dry_run"])
 
