@@ -23,7 +23,7 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from attachments import services, storage
-from attachments.admin import display, pages
+from attachments.admin import AttachmentInline, display, pages
 from attachments.admin.links import Linker
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion, WorkerSign
@@ -1152,10 +1152,11 @@ def test_inlines_are_for_who_may_view_attachments(sign_in, user, message_of):
     assert "hidden.png" not in page.content.decode()
 
 
-def test_an_inline_takes_uploads_where_its_host_lets_it(admin, user, message_of, monkeypatch, root):
+def test_an_inline_takes_uploads_where_its_host_lets_it(admin, user, message_of, monkeypatch):
     message = message_of(user)
     address = f"/admin/messaging/message/{message.pk}/change/"
-    mine, foreign = make_rows(root)[0], make_rows(user)[0]
+    (mine,) = make_rows(type(user).objects.get(username="root"))
+    (foreign,) = make_rows(user)
     assert "attachment-input" not in admin.get(address).content.decode()
     monkeypatch.setattr(AttachmentInline, "can_upload", True)
     page = admin.get(address).content.decode()
@@ -1171,12 +1172,12 @@ def test_an_inline_takes_uploads_where_its_host_lets_it(admin, user, message_of,
     assert "This file cannot be used" in refused.content.decode()
     assert saved.status_code == 302
     assert [row.pk for row in message.attachments.all()] == [mine.pk]
-    assert "attachment-input" not in admin.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
+    assert (
+        "attachment-input" not in admin.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
+    )
 
 
-def test_an_inline_takes_uploads_of_who_may_add_attachments(
-    sign_in, user, message_of, monkeypatch
-):
+def test_an_inline_takes_uploads_of_who_may_add_attachments(sign_in, user, message_of, monkeypatch):
     monkeypatch.setattr(AttachmentInline, "can_upload", True)
     message = message_of(user)
     client = sign_in("view_message", "change_message", "view_attachment")
