@@ -36,6 +36,7 @@ class AttachmentInput extends HTMLElement {
     const item = this.showFile(file.name);
     const controller = new AbortController();
     item.act(this.dataset.cancel, () => {
+      this.heldBy = null; // the user decides anew
       controller.abort();
       this.drop(item.element);
     });
@@ -51,14 +52,15 @@ class AttachmentInput extends HTMLElement {
       this.keep(item, attachment);
     } catch (error) {
       if (controller.signal.aborted) return;
-      item.tell(error.detail ?? error.message, "refused");
+      const reason = this.dataset[error.code] ?? error.detail ?? error.message;
+      item.tell(reason, "refused");
       item.act(this.dataset.retry, () => {
         item.element.remove();
         this.upload(file);
       });
       item.act(this.dataset.remove, () => this.drop(item.element), true);
-      this.announce(file.name, error.detail ?? error.message);
-      this.heldBy = null; // the user decides anew
+      this.announce(file.name, reason);
+      this.heldBy = null;
     } finally {
       this.busy.delete(item);
       this.updateRequired();
