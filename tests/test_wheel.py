@@ -27,6 +27,7 @@ from django.conf import settings
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import (
     presence_of_element_located,
+    text_to_be_present_in_element,
     url_matches,
 )
 from selenium.webdriver.support.ui import WebDriverWait
@@ -501,7 +502,7 @@ def test_a_form_uploads_in_the_browser_and_submits_the_id(site, browser, tmp_pat
     fill_in(browser, username="author", password="author")
 
     # when: nothing is chosen
-    browser.find_element(By.NAME, "title").send_keys("Cats")
+    wait.until(presence_of_element_located((By.NAME, "title"))).send_keys("Cats")
     browser.find_element(By.CSS_SELECTOR, "form > button").click()
 
     # then: the browser asks for a file
@@ -521,7 +522,7 @@ def test_a_form_uploads_in_the_browser_and_submits_the_id(site, browser, tmp_pat
     # then: it waits
     wait.until(url_matches(r"/cards/[-0-9a-f]{36}$"))
     card = browser.current_url
-    assert browser.find_element(By.TAG_NAME, "body").text == "Cats: Кот.png"
+    wait.until(text_to_be_present_in_element((By.TAG_NAME, "body"), "Cats: Кот.png"))
 
     # when: another file takes the place of the first, which the form refuses
     browser.get(f"{card}/edit")
