@@ -23,7 +23,7 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from attachments import services, storage
-from attachments.admin import display, pages
+from attachments.admin import AttachmentInline, display, pages
 from attachments.admin.links import Linker
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion, WorkerSign
@@ -1150,6 +1150,42 @@ def test_inlines_are_for_who_may_view_attachments(sign_in, user, message_of):
 
     assert page.status_code == 200
     assert "hidden.png" not in page.content.decode()
+
+
+def test_an_inline_takes_uploads_where_its_host_lets_it(admin, user, message_of, monkeypatch):
+    message = message_of(user)
+    address = f"/admin/messaging/message/{message.pk}/change/"
+    (mine,) = make_rows(type(user).objects.get(username="root"))
+    (foreign,) = make_rows(user)
+    assert "attachment-input" not in admin.get(address).content.decode()
+    monkeypatch.setattr(AttachmentInline, "can_upload", True)
+    page = admin.get(address).content.decode()
+    form = {**FormReader(page).fields, "conversation": message.conversation_id, "author": user.pk}
+
+    def save(*rows):
+        ids = [str(row.pk) for row in rows]
+        return admin.post(address, {**form, "text": "x", "attachments-upload-uploads": ids})
+
+    refused, saved = save(mine, foreign), save(mine)
+
+    assert "attachments/input.js" in page
+    assert "This file cannot be used" in refused.content.decode()
+    assert saved.status_code == 302
+    assert [row.pk for row in message.attachments.all()] == [mine.pk]
+    assert (
+        "attachment-input" not in admin.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
+    )
+
+
+def test_an_inline_takes_uploads_of_who_may_add_attachments(sign_in, user, message_of, monkeypatch):
+    monkeypatch.setattr(AttachmentInline, "can_upload", True)
+    message = message_of(user)
+    client = sign_in("view_message", "change_message", "view_attachment")
+
+    page = client.get(f"/admin/messaging/message/{message.pk}/change/").content.decode()
+
+    assert "attachment-inline" in page
+    assert "attachment-input" not in page
 
 
 # A second site

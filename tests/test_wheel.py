@@ -24,8 +24,16 @@ from zipfile import ZipFile
 import pytest
 import requests
 from django.conf import settings
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import (
+    presence_of_element_located,
+    text_to_be_present_in_element,
+    url_matches,
+)
+from selenium.webdriver.support.ui import WebDriverWait
 
 from nodus.dev.embedded import find_free_ports
+from tests.proxy import StoreProxy
 from tests.stores import name_bucket
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,7 +152,15 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def project(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def store() -> Iterator[StoreProxy]:
+    """The store, for browsers of any origin, too."""
+    with StoreProxy(os.environ["S3_ENDPOINT_URL"]) as proxy:
+        proxy.let_in_all_origins(settings.CORS_ALLOWED_ORIGINS[0])
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def project(python: Path, store: StoreProxy, tmp_path_factory: pytest.TempPathFactory) -> Project:
     directory = tmp_path_factory.mktemp("projects") / "guestbook"
     shutil.copytree(
         ROOT / "tests" / "stranger", directory, ignore=shutil.ignore_patterns("__pycache__")
@@ -154,6 +170,7 @@ def project(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     environment["S3_ACCESS_KEY"] = settings.S3_ACCESS_KEY
     environment["S3_SECRET_KEY"] = settings.S3_SECRET_KEY
     environment["S3_BUCKET"] = name_bucket()
+    environment["S3_ENDPOINT_URL"] = store.url
     return Project(directory=directory, python=python, environment=environment)
 
 
@@ -459,3 +476,65 @@ def test_deleting_removes_the_file(site, post_picture):
     # then
     assert deleted.status_code == 204
     assert file.status_code == 404
+
+
+# A form
+
+
+def fill_in(browser: Any, **values: str) -> None:
+    for name, value in values.items():
+        browser.find_element(By.NAME, name).send_keys(value)
+    browser.find_element(By.TAG_NAME, "button").click()
+
+
+def choose(browser: Any, path: Path) -> None:
+    browser.find_element(By.CSS_SELECTOR, "[type=file]").send_keys(str(path))
+
+
+def test_a_form_uploads_in_the_browser_and_submits_the_id(site, browser, tmp_path, samples):
+    # given
+    wait = WebDriverWait(browser, 30)
+    picture, document, lie = (tmp_path / name for name in ("Кот.png", "a.pdf", "lie.png"))
+    picture.write_bytes(samples["image/png"])
+    document.write_bytes(samples["application/pdf"])
+    lie.write_bytes(b"no picture")
+    browser.get(f"{site.url}/cards/new")
+    fill_in(browser, username="author", password="author")
+
+    # when: nothing is chosen
+    wait.until(presence_of_element_located((By.NAME, "title"))).send_keys("Cats")
+    browser.find_element(By.CSS_SELECTOR, "form > button").click()
+
+    # then: the browser asks for a file
+    assert browser.find_elements(By.CSS_SELECTOR, "[type=file]:invalid")
+
+    # when: what is chosen is refused by the server
+    choose(browser, lie)
+
+    # then
+    status = browser.find_element(By.CSS_SELECTOR, "[role=status]")
+    wait.until(lambda _: status.text.startswith("lie.png: The content is not image"))
+
+    # when: the form is sent before the file has arrived
+    choose(browser, picture)
+    browser.find_element(By.CSS_SELECTOR, "form > button").click()
+
+    # then: it waits
+    wait.until(url_matches(r"/cards/[-0-9a-f]{36}$"))
+    card = browser.current_url
+    wait.until(text_to_be_present_in_element((By.TAG_NAME, "body"), "Cats: Кот.png"))
+
+    # when: another file takes the place of the first, which the form refuses
+    browser.get(f"{card}/edit")
+    shown = browser.find_element(By.CSS_SELECTOR, "attachment-input li").text
+    choose(browser, document)
+    wait.until(lambda _: len(browser.find_elements(By.CSS_SELECTOR, "[data-state=ready]")) == 1)
+    browser.find_element(By.CSS_SELECTOR, "form > button").click()
+
+    # then
+    wait.until(presence_of_element_located((By.CSS_SELECTOR, ".errorlist")))
+    errors = browser.find_element(By.CSS_SELECTOR, ".errorlist").text
+    assert shown.startswith("Кот.png")
+    assert errors == "A file of the type application/pdf is not allowed here."
+    browser.get(card)
+    assert browser.find_element(By.TAG_NAME, "body").text == "Cats: Кот.png"

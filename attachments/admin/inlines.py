@@ -3,17 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from attachments.admin import display
+from attachments.forms import AttachmentField
 from attachments.models import Attachment
-from attachments.policy import get_limits
-from attachments.services import measure_use
+from attachments.policy import User, get_limits
+from attachments.services import count_room, link_attachments, measure_use
 
 NEWEST = 20
 
@@ -29,10 +33,50 @@ class Line:
     age: SafeString
 
 
+class UploadForm(forms.Form):
+    """Files that are to hang on the message of the page."""
+
+    uploads = AttachmentField(label=_("Upload files"), required=False, multiple=True)
+
+    def __init__(self, *args: Any, user: User, max_count: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field: Any = self.fields["uploads"]
+        field.user, field.max_count = user, max_count
+
+
 class NewestFormSet(BaseInlineFormSet):
     """Has no forms, so that saving the page cannot fail because files came meanwhile."""
 
     site: admin.AdminSite
+    uploader: User | None
+    """Who may upload here, if anybody."""
+
+    @cached_property
+    def upload_form(self) -> UploadForm | None:
+        if self.uploader is None:
+            return None
+        return UploadForm(
+            self.data or None,
+            prefix=f"{self.prefix}-upload",
+            user=self.uploader,
+            max_count=count_room(message_id=self.instance.pk),
+        )
+
+    @property
+    def media(self) -> forms.Media:
+        return self.upload_form.media if self.upload_form else forms.Media()
+
+    def is_valid(self) -> bool:
+        return super().is_valid() and (self.upload_form is None or self.upload_form.is_valid())
+
+    def save(self, commit: bool = True) -> list[Any]:
+        """Hang what was uploaded on the message."""
+        self.changed_objects, self.deleted_objects = [], []
+        self.new_objects = self.upload_form.cleaned_data["uploads"] if self.upload_form else []
+        if self.uploader and self.new_objects:
+            ids = [attachment.pk for attachment in self.new_objects]
+            link_attachments(attachment_ids=ids, message=self.instance, user=self.uploader)
+        return self.new_objects
 
     def get_queryset(self) -> Any:
         return Attachment.objects.none()
@@ -69,10 +113,13 @@ class NewestFormSet(BaseInlineFormSet):
 class AttachmentInline(admin.TabularInline):
     """Shows the newest attachments of a user or a message.
 
-    A host writes ``inlines = [AttachmentInline]`` in the admin of its users and messages.
+    A host writes ``inlines = [AttachmentInline]`` in the admin of its users and messages. Where a
+    subclass says ``can_upload = True``, staff with the permission to add attachments upload files
+    to messages; these belong to the member of staff.
     """
 
     model = Attachment
+    can_upload = False
     formset = NewestFormSet
     template = "admin/attachments/inline.html"
     fields = ()
@@ -84,6 +131,9 @@ class AttachmentInline(admin.TabularInline):
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)
         formset.site = self.admin_site  # type: ignore[attr-defined]
+        may_upload = self.can_upload and super().has_add_permission(request, obj)
+        is_of_message = formset.fk.name == "message"  # type: ignore[attr-defined]
+        formset.uploader = request.user if may_upload and is_of_message else None  # type: ignore[attr-defined]
         return formset
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -26,7 +26,7 @@ from attachments.services.inspect_waiting import (
     inspect_waiting,
 )
 from attachments.services.kept_usage import refresh_usage
-from attachments.services.linking import link_attachments
+from attachments.services.linking import count_room, link_attachments
 from attachments.services.listing import VisibleAttachments
 from attachments.services.news import tell_deleted
 from attachments.services.pending import remove_now
@@ -90,6 +90,7 @@ __all__ = [
     "carry_out_deletions",
     "confirm_upload",
     "count_purgeable",
+    "count_room",
     "count_uninspected",
     "count_waiting",
     "delete_attachment",

@@ -38,10 +38,15 @@ def reserve_room(*, message_id: Any, count: int, attr: str = "message_id") -> No
     messages = get_message_model()._base_manager.select_for_update(of=("self",))
     if not messages.filter(pk=message_id).values_list("pk").first():
         raise NotFound(attr=attr)
+    if count > count_room(message_id=message_id):
+        raise TooManyAttachments(attr=attr, max_count=conf.max_attachments_per_message)
+
+
+def count_room(*, message_id: Any) -> int:
+    """How many more attachments may hang on the message; below 0 if the setting was lowered."""
     refused = [Attachment.Status.REJECTED, Attachment.Status.INFECTED]
     taken = Attachment.objects.filter(message_id=message_id).exclude(status__in=refused).count()
-    if taken + count > conf.max_attachments_per_message:
-        raise TooManyAttachments(attr=attr, max_count=conf.max_attachments_per_message)
+    return conf.max_attachments_per_message - taken
 
 
 def link_attachments(*, attachment_ids: Collection[UUID], message: Model, user: User) -> None:

@@ -185,7 +185,7 @@ export function createClient({
       try {
         return await confirm(job);
       } catch (error) {
-        if (isAgain || !WORTH_ANOTHER.has(error.code)) throw error;
+        if (isAgain || !WORTH_ANOTHER.has(error?.code)) throw error;
         presignAgain(job);
       }
     }
@@ -334,7 +334,7 @@ export function createClient({
         onRetry: job.options.onRetry,
       });
     } catch (error) {
-      if (error.status === 422) error.attachment = await get(attachment_id).catch(() => null);
+      if (error?.status === 422) error.attachment = await get(attachment_id).catch(() => null);
       throw error;
     }
   }
@@ -429,7 +429,7 @@ function makeRequest({ baseUrl, getHeaders, csrfToken, patienceSeconds }) {
       try {
         return await send(path, call, false);
       } catch (error) {
-        if (error.status !== 401 || !getHeaders) throw error;
+        if (error?.status !== 401 || !getHeaders) throw error;
         return send(path, call, true);
       }
     };
@@ -514,8 +514,8 @@ async function persist(attempt, { isRepeatable = true, patienceMs, signal, onRet
     try {
       return await attempt();
     } catch (error) {
-      const isSafe = isRepeatable || !UNCERTAIN_STATUS.has(error.status);
-      if (!error.isTemporary || !isSafe) throw error;
+      if (!error?.isTemporary) throw error;
+      if (!isRepeatable && UNCERTAIN_STATUS.has(error.status)) throw error;
       const waitMs = error.retryAfterMs ?? pauseMs;
       if (error.status !== 429) leftMs -= waitMs;
       if (leftMs < 0 || waitMs > patienceMs) throw error;

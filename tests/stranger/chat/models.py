@@ -27,3 +27,14 @@ class Post(models.Model):
 
     def __str__(self):
         return str(self.pk)
+
+
+class Card(models.Model):
+    """A page with a picture that hangs on no post."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    title = models.CharField(max_length=50)
+    cover = models.ForeignKey("attachments.Attachment", on_delete=models.PROTECT, related_name="+")
+
+    def __str__(self):
+        return self.title
