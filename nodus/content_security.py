@@ -12,7 +12,8 @@ FILES = "files"
 POLICY = {
     "default-src": ["'self'"],
     "img-src": ["'self'", "data:", FILES],
-    "media-src": [FILES],
+    "media-src": ["'self'", FILES],  # the API's stable addresses lead to the files
+    "connect-src": ["'self'", FILES],
     "object-src": [FILES],
     "frame-src": [FILES],  # Chromium frames a PDF in its <object>
     "base-uri": ["'none'"],

@@ -174,6 +174,7 @@ INSTALLED_APPS = [
     "storages",
     "attachments",
     "nodus.messaging",
+    "nodus.web",
 ]
 MIDDLEWARE = [
     "nodus.requests.RequestMiddleware",
@@ -191,6 +192,7 @@ MIDDLEWARE = [
 ]
 SESSION_ENGINE = "nodus.sessions"
 ROOT_URLCONF = "nodus.urls"
+LOGIN_URL = "login"
 WSGI_APPLICATION = "nodus.wsgi.application"
 APPEND_SLASH = False
 TEMPLATES = [

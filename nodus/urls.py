@@ -6,8 +6,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from attachments.errors import NotFound
 from attachments.metrics import show_metrics
-from nodus import admin_login
 from nodus.health import HealthView, LiveView, ReadyView
+from nodus.logins import keep_rate
 from nodus.tokens import RefreshView, TokenView
 
 
@@ -21,7 +21,8 @@ def say_not_found(request: HttpRequest, path: str) -> JsonResponse:
 admin.site.site_header = admin.site.site_title = "Nodus"
 
 urlpatterns = [
-    path("admin/login/", admin_login.log_in),  # before Django's own at the same address
+    path("", include("nodus.web.urls")),
+    path("admin/login/", keep_rate(admin.site.login)),  # before Django's own at the same address
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),

@@ -471,18 +471,24 @@ def emulate(browser: Any) -> Iterator[Callable[[str, int], None]]:
 
 
 @pytest.fixture
-def open_admin(browser: Any, live_server: Any, client: Any) -> Callable[..., Any]:
-    """Open a page of the admin in the browser, as this user; ``path`` is what follows /admin/."""
+def open_page(browser: Any, live_server: Any, client: Any) -> Callable[..., Any]:
+    """Open a page in the browser, as this user; ``path`` begins with a slash."""
 
-    def open_page(user: Any, path: str = "") -> Any:
+    def open_as(user: Any, path: str) -> Any:
         client.force_login(user)
         session = client.cookies[settings.SESSION_COOKIE_NAME].value
         cookie = {"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server.url}
         browser.execute_cdp_cmd("Network.setCookie", cookie)
-        browser.get(f"{live_server.url}/admin/{path}")
+        browser.get(f"{live_server.url}{path}")
         return browser
 
-    return open_page
+    return open_as
+
+
+@pytest.fixture
+def open_admin(open_page: Callable[..., Any]) -> Callable[..., Any]:
+    """Open a page of the admin in the browser, as this user; ``path`` is what follows /admin/."""
+    return lambda user, path="": open_page(user, f"/admin/{path}")
 
 
 @pytest.fixture

@@ -121,6 +121,18 @@ POST:admin/{auth/user,messaging/conversation,messaging/message}/<object_id>/dele
 {GET,POST}:admin/{auth/user,messaging/message}/<object_id>/change/  -                  login      login  login        login   login      403    403        403        200+
 {GET,POST}:admin/<app_label>/                                     -                  login      login  login        login   login      404    200        200        200
 {GET,POST}:admin/<url>                                            -                  login      login  login        login   login      404    404        404        404
+GET:                                                              -                  login      200    200          200     200        200    200        200        200
+POST:                                                             -                  405        405    405          405     405        405    405        405        405
+GET:login                                                         -                  200        302    302          302     302        302    302        302        302
+POST:login                                                        -                  200        302    302          302     302        302    302        302        302
+GET:logout                                                        -                  405        405    405          405     405        405    405        405        405
+POST:logout                                                       -                  302        302    302          302     302        302    302        302        302
+GET:conversations                                                 -                  login      302    302          302     302        302    302        302        302
+GET:conversations/newest                                          -                  login      200    200          200     200        200    200        200        200
+POST:conversations/newest                                         -                  405        405    405          405     405        405    405        405        405
+POST:conversations                                                -                  login      400    400          400     400        400    400        400        400
+GET:conversations/<conversation_id>                               -                  login      404    200          404     200        404    404        404        404
+POST:conversations/<conversation_id>                              -                  405        405    405          405     405        405    405        405        405
 {GET,POST}:i18n/setlang/                                          -                  302        302    302          302     302        302    302        302        302
 POST:admin/auth/group/#delete_selected                            -                  login      login  login        login   login      403    403        403        302
 POST:admin/{auth/user,messaging/conversation,messaging/message}/#delete_selected  -                  login      login  login        login   login      403    403        403        302-
@@ -308,7 +320,8 @@ def ask(world: World, name: str, call: Call, status: str) -> str:
 
 
 def is_to_login(response: Any) -> bool:
-    return response.status_code == 302 and response["Location"].startswith("/admin/login/?next=")
+    ways = ("/admin/login/?next=", "/login?next=")
+    return response.status_code == 302 and response["Location"].startswith(ways)
 
 
 def read_told(response: Any, world: World) -> list[str]:

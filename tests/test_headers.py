@@ -13,6 +13,9 @@ SAFE = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 PAGES = [
+    "/",
+    "/login",
+    "/conversations/newest",
     "/admin/",
     "/admin/login/",
     "/admin/attachments/attachment/",
@@ -49,7 +52,8 @@ def test_pages_show_files_from_where_they_are_served(client, settings):
 
     files = ["https://cdn.example.com", "https://files.example.com"]
     assert policy["img-src"] == ["'self'", "data:", *files]
-    assert policy["media-src"] == policy["object-src"] == policy["frame-src"] == files
+    assert policy["object-src"] == policy["frame-src"] == files
+    assert policy["media-src"] == policy["connect-src"] == ["'self'", *files]
 
 
 def test_links_lead_to_the_origins_that_the_policy_names(client, settings, user):
@@ -108,10 +112,18 @@ def test_nobody_keeps_an_answer_of_the_api(
     assert "Accept-Language" in response["Vary"]
 
 
-def test_nobody_keeps_a_page_of_the_admin(admin_client, user):
+def test_nobody_keeps_a_page(admin_client, admin_user, user, conversation_of):
     file = make_file("ready", user=user)
+    chat = conversation_of(admin_user)
 
-    for address in ("", f"attachments/attachment/{file.pk}/change/", "attachments/attachment/"):
-        response = admin_client.get(f"/admin/{address}")
+    for address in (
+        "",
+        "conversations/newest",
+        f"conversations/{chat.pk}",
+        "admin/",
+        f"admin/attachments/attachment/{file.pk}/change/",
+        "admin/attachments/attachment/",
+    ):
+        response = admin_client.get(f"/{address}")
         assert "no-store" in response["Cache-Control"]
         assert {"Cookie", "Accept-Language"} <= set(response["Vary"].split(", "))

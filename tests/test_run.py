@@ -138,6 +138,7 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     first = Run(tree, ignored=(signal.SIGHUP,), **ports)  # as nohup does
     output = first.wait_until_ready()
     first.process.send_signal(signal.SIGHUP)
+    assert f"Messenger  http://localhost:{port}/\n" in output
     for address in ("api/docs", "admin/", "health"):
         assert f"http://localhost:{port}/{address}" in output
     for name, password in DEMO_USERS.items():
@@ -171,6 +172,9 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     assert requests.get(attachment["download_url"], timeout=10).content == picture.read_bytes()
     other = Client(f"http://127.0.0.2:{port}")
     other.log_in("bob", DEMO_USERS["bob"])
+    origin = {"Origin": other.base_url, "Access-Control-Request-Method": "POST"}
+    preflight = requests.options(attachment["download_url"], headers=origin, timeout=10)
+    assert preflight.headers["Access-Control-Allow-Origin"] == other.base_url
     link = put_file(other, picture)["download_url"]
     assert link.startswith(f"http://127.0.0.2:{s3_port}/")
     assert requests.get(link, timeout=10).content == picture.read_bytes()

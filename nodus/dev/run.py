@@ -102,6 +102,9 @@ def _name_addresses(addresses: Addresses) -> None:
     os.environ["PORT"] = str(addresses.port)  # the settings allow the site's own origin by it
     if not addresses.is_local:
         os.environ.setdefault("DJANGO_ALLOWED_HOSTS", ",".join([*local, "[::1]", addresses.host]))
+        # The messenger, as others open it, puts files into the store.
+        origins = [addresses.base_url, *(f"http://{host}:{addresses.port}" for host in local)]
+        os.environ.setdefault("CORS_ALLOWED_ORIGINS", ",".join(origins))
         if "S3_ENDPOINT_URL" not in os.environ:
             os.environ.setdefault("S3_PUBLIC_ENDPOINT_URL", addresses.s3_url)
 

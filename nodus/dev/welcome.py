@@ -17,6 +17,7 @@ def print_welcome(addresses: Addresses, token: str) -> None:
     users = ", ".join(f"{name} / {password}" for name, password in DEMO_USERS.items())
     print(
         f"""
+  Messenger  {base}/
   API        {base}/api/docs
   Admin      {base}/admin/
   Health     {base}/health

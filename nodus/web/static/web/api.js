@@ -1,0 +1,39 @@
+// The API of this site. What uploads files is fetched when the first file needs it.
+
+export const ROOT = "/api/v1";
+
+let uploading = null;
+
+/** Give the answer, or throw an error with the API's `code` and `detail`. */
+export async function call(path, { method = "GET", body } = {}) {
+  const headers = { "Accept-Language": document.documentElement.lang };
+  if (method !== "GET") {
+    headers["Content-Type"] = "application/json";
+    headers["X-CSRFToken"] = document.querySelector("[name=csrfmiddlewaretoken]").value;
+  }
+  let response;
+  try {
+    response = await fetch(`${ROOT}/${path}`, { method, headers, body: JSON.stringify(body) });
+  } catch {
+    throw makeError({ code: "network_error" });
+  }
+  const answer = await response.json().catch(() => null);
+  if (response.ok) return answer;
+  throw makeError(answer?.errors?.[0] ?? { code: "bad_answer" });
+}
+
+function makeError({ code, detail }) {
+  return Object.assign(new Error(detail ?? code), { code, detail });
+}
+
+/** The client of docs/client.md. */
+export async function getClient() {
+  uploading ??= import("../attachments/client.js").then(
+    ({ createClient }) => createClient({ baseUrl: ROOT }),
+    () => {
+      uploading = null;
+      throw makeError({ code: "network_error" });
+    },
+  );
+  return uploading;
+}

@@ -1,0 +1,3 @@
+import { watchNews } from "./news.js";
+
+watchNews();

@@ -1,0 +1,38 @@
+"""What the script says. Everything else is in the templates."""
+
+from django.utils.translation import gettext_lazy as _
+
+SCRIPT_TEXTS = {
+    "queued": _("Waiting for its turn"),
+    "sending": _("Sending: %s"),
+    "verifying": _("Being verified"),
+    "scanning": _("Being scanned for viruses"),
+    "ready": _("Ready"),
+    "cancelled": _("Cancelled"),
+    "network_error": _("The connection is lost. Try again when it is back."),
+    "bad_answer": _("The server does not answer as it should. Try again later."),
+    "not_found": _("It is not there any more, or not open to you."),
+    "store_refused": _("The store did not take the file."),
+    "storage_unavailable": _("The file store does not answer. Try again in a moment."),
+    "upload_expired": _("It took too long. Try again on a faster connection."),
+    "file_unreadable": _("The file cannot be read, or was changed meanwhile."),
+    "waiting": _("Your message goes as soon as its files are ready."),
+    "stuck": _("Not every file was taken. Try those again or remove them, then send."),
+    "unsent": _("The message was not sent: %s"),
+    "unreachable": _("The server does not answer. New messages will come as soon as it does."),
+    "today": _("Today"),
+    "yesterday": _("Yesterday"),
+    "you": _("You"),
+    "somebody": _("Somebody who left"),
+    "gone": _("This file was deleted"),
+    "undeleted": _("The file was not deleted: %s"),
+    "open": _("Open %s"),
+    "download": _("Download %s"),
+    "delete": _("Delete %s"),
+    "cancel": _("Cancel %s"),
+    "remove": _("Remove %s"),
+    "retry": _("Try %s again"),
+    "pages": _("pages: %s"),
+    "file": _("File"),
+    "count": _("%s of %s"),
+}
