@@ -24,7 +24,7 @@ from rich.table import Table
 from tests.benchmarks.client import API, Client
 from tests.benchmarks.load import ask, make_request, open_load
 from tests.benchmarks.server import THREADS, Server, open_services, serve
-from tests.benchmarks.upload_flow import CONNECTIONS, _make_token
+from tests.benchmarks.upload_flow import CONNECTIONS, make_token
 from tests.benchmarks.uploads import upload_small
 
 MIN_PRESIGN, MIN_READS, MAX_HEALTH_SECONDS = 0.9, 0.8, 2.0
@@ -61,7 +61,7 @@ def main() -> int:
     options = parser.parse_args()
     size = SMOKE if options.smoke else FULL
     with open_services() as directory:
-        client = Client(token=_make_token())
+        client = Client(token=make_token())
         figures = [
             measure_watching(directory, client, size),
             *measure_hang(directory, client, size),
