@@ -13,7 +13,9 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 preload_app = True  # load nodus once, then fork: starts twice as fast, and workers share memory
 # Threads: while a confirm waits for the store, its worker serves others.
 worker_class = "nodus.gunicorn_worker.Worker"
-threads = 4  # more than MAX_STORE_WAITS: a store that hangs leaves some
+# Twice as many as MAX_STORE_WAITS: of those that a store that hangs leaves, /health takes one, as it
+# waits for an answer. With the threads of /health and of what follows answers they fit the pool.
+threads = 6
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
