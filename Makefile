@@ -81,6 +81,7 @@ bench-large: $(INSTALLED) ## Measure at 200,000 objects and 1,000,000 rows
 	@$(BIN)/python -m tests.benchmarks.large_files
 	@$(BIN)/python -m tests.benchmarks.scanning
 	@$(BIN)/python -m tests.benchmarks.thumbnails
+	@$(BIN)/python -m tests.benchmarks.scaling
 
 requirements: $(INSTALLED) ## Compile the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra nodus -o requirements.txt pyproject.toml
