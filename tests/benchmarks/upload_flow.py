@@ -24,7 +24,7 @@ from rich.table import Table
 from tests.benchmarks import peers
 from tests.benchmarks.client import Client
 from tests.benchmarks.load import Load, ask, open_load
-from tests.benchmarks.server import THREADS, WORKERS, Server, open_services, serve
+from tests.benchmarks.server import WORKERS, Server, count_threads, open_services, serve
 from tests.benchmarks.uploads import Upload, upload_small
 from tests.relay import connect_to_server, name_database, open_relay
 
@@ -109,7 +109,7 @@ def main() -> int:
         large_upload = LargeUpload(
             size_bytes=size.large_file_bytes,
             received_bytes=count_received_bytes(directory, client, size),
-            uploads_under_way=THREADS,
+            uploads_under_way=count_threads(),
             rate_during_uploads=rate_during_uploads,
         )
     is_met = all(item.is_met for item in [*rates, *(beside or []), large_upload])
@@ -181,7 +181,7 @@ def measure_rate_during_uploads(server: Server, client: Client, size: Size) -> f
 
     ratios = []
     for _ in range(size.rounds):
-        tickets = [ask(server.port, client.presign()) for _ in range(THREADS)]
+        tickets = [ask(server.port, client.presign()) for _ in range(count_threads())]
         with open_load(server.port, connections=CONNECTIONS) as load:
             before = measure_floor(load)
             uploads = [Upload(ticket, size_bytes=size.large_file_bytes) for ticket in tickets]

@@ -23,13 +23,12 @@ from rich.table import Table
 
 from tests.benchmarks.client import API, Client
 from tests.benchmarks.load import ask, make_request, open_load
-from tests.benchmarks.server import THREADS, Server, open_services, serve
+from tests.benchmarks.server import Server, count_threads, open_services, serve
 from tests.benchmarks.upload_flow import CONNECTIONS, make_token
 from tests.benchmarks.uploads import upload_small
 
 MIN_PRESIGN, MIN_READS, MAX_HEALTH_SECONDS = 0.9, 0.8, 2.0
 RETRY_SECONDS = 5  # as Retry-After has it
-CONFIRMING_CLIENTS = 2 * THREADS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,8 @@ def measure_watching(directory: Path, client: Client, size: Size) -> Figure:
 
 def measure_hang(directory: Path, client: Client, size: Size) -> Iterator[Figure]:
     with serve(directory) as server:
-        tickets = [ask(server.port, client.presign()) for _ in range(CONFIRMING_CLIENTS + 1)]
+        confirming_clients = 2 * count_threads()
+        tickets = [ask(server.port, client.presign()) for _ in range(confirming_clients + 1)]
         ids = [upload_small(ticket) for ticket in tickets]
         ready = ask(server.port, client.confirm(ids.pop()))["id"]
     kinds = {
