@@ -95,7 +95,7 @@ def draw_growth(growth: list[dict[str, Any]]) -> str:
     rows = growth[0]["rows"]
     times = [ms for item in growth for ms in item["p95_ms"]]
     low, high = floor(log10(min(times))), ceil(log10(max(times)))
-    left, right, bottom = 64, WIDTH - 190, LINE_CHART_HEIGHT - 40
+    left, right, bottom = 84, WIDTH - 190, LINE_CHART_HEIGHT - 40
 
     def place_x(count: float) -> float:
         share = (log10(count) - log10(rows[0])) / (log10(rows[-1]) - log10(rows[0]))
