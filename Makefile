@@ -4,7 +4,7 @@ INSTALLED := .venv/installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test coverage test-django6 machine lint format bench bench-large requirements messages clean
+.PHONY: help run demo test coverage test-django6 machine load chaos lint format bench bench-large requirements messages clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,9 +48,16 @@ test-django6: $(INSTALLED) ## Run the tests that depend on Django with its newes
 		.venv/django6/bin/python -c 'import django; print("Django", django.__version__)' && \
 		.venv/django6/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS6) $(ARGS)
 
-MINUTES := 10
 machine: $(INSTALLED) ## Drive the whole system at random, with faults between (MINUTES=10)
-	@MACHINE_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/test_machine.py --verbose
+	@MACHINE_MINUTES=$(or $(MINUTES),10) $(BIN)/python -m pytest tests/test_machine.py --verbose
+
+load: $(INSTALLED) ## Let many clients use everything at once (CLIENTS=16, SECONDS=60 or MINUTES, ARGS=--json)
+	@$(BIN)/python -m tests.load $(OPTIONS) $(ARGS)
+
+chaos: $(INSTALLED) ## The same while all that nodus stands on fails at random (MINUTES=10, CLIENTS=6, SEED repeats a run)
+	@$(BIN)/python -m tests.chaos $(OPTIONS) $(ARGS)
+
+OPTIONS = $(foreach name,CLIENTS SECONDS MINUTES SEED,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)=$($(name))))
 
 lint: $(INSTALLED) ## Run the linters and the type checker
 	$(BIN)/ruff check .
@@ -74,6 +81,7 @@ bench-large: $(INSTALLED) ## Measure at 200,000 objects and 1,000,000 rows
 	@$(BIN)/python -m tests.benchmarks.large_files
 	@$(BIN)/python -m tests.benchmarks.scanning
 	@$(BIN)/python -m tests.benchmarks.thumbnails
+	@$(BIN)/python -m tests.benchmarks.scaling
 
 requirements: $(INSTALLED) ## Compile the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra nodus -o requirements.txt pyproject.toml

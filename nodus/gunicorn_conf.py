@@ -13,7 +13,9 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 preload_app = True  # load nodus once, then fork: starts twice as fast, and workers share memory
 # Threads: while a confirm waits for the store, its worker serves others.
 worker_class = "nodus.gunicorn_worker.Worker"
-threads = 4  # more than MAX_STORE_WAITS: a store that hangs leaves some
+# Twice MAX_STORE_WAITS: a store that hangs leaves the others, of which /health takes one while it
+# waits for an answer. With the threads of /health and of what follows answers they fit the pool.
+threads = 6
 timeout = 60
 graceful_timeout = 30
 keepalive = 5

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.relay import connect_to_path
+
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 SIGNATURE = "Eicar-Test-Signature"
 FOUND = f"{SIGNATURE}.UNOFFICIAL"
@@ -55,18 +57,16 @@ class RealClamd:
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
 
     def connect(self) -> socket.socket:
-        opened = socket.socket(socket.AF_UNIX)
-        try:
-            opened.connect(str(self.socket_path))
-        except OSError:
-            opened.close()
-            raise
-        return opened
+        return connect_to_path(str(self.socket_path))
 
     def _answers(self) -> bool:
         with suppress(OSError), self.connect() as opened:

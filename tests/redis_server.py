@@ -40,6 +40,10 @@ class RealRedis:
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def stop(self) -> None:
         """Kill it, also while it hangs."""
         self._process.kill()

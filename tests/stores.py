@@ -96,6 +96,12 @@ def open_resource(endpoint_url: str) -> Any:
     )
 
 
+def open_bucket() -> Any:
+    """The bucket of the attachments, opened by ``open_resource``."""
+    options = settings.STORAGES["attachments"]["OPTIONS"]
+    return open_resource(options["endpoint_url"]).Bucket(options["bucket_name"])
+
+
 def get_root_key() -> Key:
     return Key(
         access_key=os.environ.get("TEST_S3_ACCESS_KEY", settings.S3_ACCESS_KEY),

@@ -2,8 +2,15 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+
+from tests.benchmarks.charts import draw_all
+from tests.documents import ROOT
+
+FIGURES = ROOT / "docs/scaling/figures.json"
+TEXT = (ROOT / "docs/scaling.md").read_text()
 
 
 def test_the_admin_is_measured():
@@ -68,3 +75,13 @@ def test_deletions_are_measured():
         "find_among_many_ms",
     }
     assert all(figures.values())
+
+
+def test_the_charts_show_the_figures(tmp_path):
+    figures = json.loads(FIGURES.read_text())
+
+    draw_all(figures, tmp_path)
+
+    drawn = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert drawn == {file.name: file.read_text() for file in FIGURES.parent.glob("*.svg")}
+    assert drawn.keys() == {f"{name}.svg" for name in re.findall(r"scaling/(\w+)\.svg", TEXT)}

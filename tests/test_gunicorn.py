@@ -24,6 +24,8 @@ from tests.stores import list_keys
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
 BASE = "/api/v1/attachments"
+CONFIRMS = 14
+"""More than two processes have threads."""
 FILE = {"filename": "salary.png", "content_type": "image/png"}
 
 
@@ -167,11 +169,11 @@ def is_refused(port):
 
 def test_a_store_that_hangs_leaves_the_others_alone(serve, bucket, upload, user):
     """Confirms of more files than there are threads; a thread is free all the same."""
-    tickets = [upload(user) for _ in range(6)]
+    tickets = [upload(user) for _ in range(CONFIRMS)]
     with (
         StoreProxy(os.environ["S3_ENDPOINT_URL"]) as proxy,
         serve(S3_ENDPOINT_URL=proxy.url, WEB_CONCURRENCY="2") as server,
-        ThreadPoolExecutor(6) as pool,
+        ThreadPoolExecutor(CONFIRMS) as pool,
     ):
         held = proxy.hold("CopyObject", times=None)
 
@@ -187,6 +189,6 @@ def test_a_store_that_hangs_leaves_the_others_alone(serve, bucket, upload, user)
         ]
 
         assert not all(confirm.done() for confirm in confirms)
-        assert details == [200] * 6
+        assert details == [200] * CONFIRMS
         held.release()
         assert {confirm.result(60) for confirm in confirms} <= {200, 503}

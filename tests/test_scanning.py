@@ -6,7 +6,6 @@ import pytest
 
 from attachments.errors import ScannerUnavailable
 from attachments.scanning import Outcome, clamd, get_scanner
-from tests.benchmarks.relay import open_relay
 from tests.clamd import (
     EICAR,
     FOUND,
@@ -17,6 +16,7 @@ from tests.clamd import (
     play,
     read_file,
 )
+from tests.relay import open_relay
 
 
 def scan(*chunks):

@@ -1,10 +1,12 @@
 """A store that hangs leaves threads for the requests that need none of it."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from attachments import storage
 from attachments.errors import StorageUnavailable
@@ -16,6 +18,7 @@ from nodus import gunicorn_conf
 def _few_places(settings, monkeypatch):
     settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_STORE_WAITS": 2}
     monkeypatch.setattr(places, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(places, "_places", places._Places())
 
 
 @contextmanager
@@ -74,6 +77,54 @@ def test_who_waits_a_moment_gets_the_place_of_the_next_that_is_done(in_request, 
 
         with storage.hold_place():
             pass
+
+
+@pytest.mark.parametrize("failure", [StorageUnavailable(), ReadTimeoutError(endpoint_url="")])
+def test_nobody_waits_once_the_store_has_failed(in_request, monkeypatch, failure):
+    monkeypatch.setattr(places, "PATIENCE_SECONDS", 60)
+    with pytest.raises(type(failure)), storage.hold_place():
+        raise failure
+
+    with taken_places(2) as is_over:
+        with pytest.raises(StorageUnavailable), storage.hold_place():
+            pass
+        assert not is_over.is_set()
+
+
+def test_they_wait_again_when_it_has_answered_somebody(in_request, monkeypatch):
+    monkeypatch.setattr(places, "PATIENCE_SECONDS", 60)
+    with pytest.raises(StorageUnavailable), storage.hold_place():
+        raise StorageUnavailable
+    with storage.hold_place():
+        pass
+
+    with taken_places(2) as is_over:
+        threading.Timer(0.05, is_over.set).start()
+        with storage.hold_place():
+            pass
+
+
+def test_who_waits_already_is_turned_away_when_the_store_fails(monkeypatch):
+    monkeypatch.setattr(places, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(places, "MAX_WAIT_SECONDS", 60)
+    turned_away = threading.Event()
+
+    def wait_for_a_place(number):
+        storage.in_request.set(True)
+        try:
+            with storage.hold_place():
+                turned_away.wait(30)
+        except StorageUnavailable:
+            turned_away.set()
+
+    with ThreadPoolExecutor(3) as pool, taken_places(1):
+        began = places._places.take()
+        for number in range(3):  # one of them gets the place that the failing one leaves
+            pool.submit(wait_for_a_place, number)
+        while len(places._places.change._waiters) < 3:
+            time.sleep(0.01)
+        places._places.give_back(began, has_failed=True)
+        assert turned_away.wait(30)
 
 
 def test_a_request_that_has_a_place_needs_no_other(in_request):

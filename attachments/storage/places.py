@@ -7,8 +7,11 @@ Workers and commands wait for the store as long as it takes: they keep nobody fr
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from threading import Condition
 from time import monotonic
+
+from botocore.exceptions import BotoCoreError
 
 from attachments import events
 from attachments.conf import conf
@@ -22,9 +25,48 @@ MAX_WAIT_SECONDS = 5
 in_request: ContextVar[bool] = ContextVar("in_request", default=False)
 """Whether a client waits for what this thread does."""
 _has_place: ContextVar[bool] = ContextVar("has_place", default=False)
-_change = Condition()
-_begun: list[float] = []
-"""When those began who have a place now."""
+
+
+@dataclass
+class _Places:
+    """Those of this process."""
+
+    change: Condition = field(default_factory=Condition)
+    begun: list[float] = field(default_factory=list)
+    """When those began who have a place now."""
+    has_failed: bool = False
+    """The store did not answer whoever had a place last."""
+
+    def take(self) -> float:
+        """Give when it began. Raises ``StorageUnavailable``."""
+        deadline = monotonic() + MAX_WAIT_SECONDS
+        with self.change:
+            while len(self.begun) >= conf.max_store_waits:
+                if (patience := self._find_patience(deadline)) <= 0:
+                    events.store_busy.tell()
+                    reason = TimeoutError("too many requests wait for the store")
+                    raise StorageUnavailable from reason
+                self.change.wait(patience)
+            self.begun.append(began := monotonic())
+        return began
+
+    def give_back(self, began: float, *, has_failed: bool) -> None:
+        with self.change:
+            self.has_failed = has_failed
+            self.begun.remove(began)
+            self.change.notify_all()  # one takes the place; all see whether it is worth waiting
+
+    def _find_patience(self, deadline: float) -> float:
+        """For how many seconds it is worth waiting.
+
+        Who waits holds a thread, too: while the store hangs, nobody does, but for the first.
+        """
+        if self.has_failed:
+            return 0
+        return min(max(self.begun) + PATIENCE_SECONDS, deadline) - monotonic()
+
+
+_places = _Places()
 
 
 @contextmanager
@@ -37,25 +79,13 @@ def hold_place() -> Iterator[None]:
     if not in_request.get() or _has_place.get():
         yield
         return
-    began = _take_place()
+    began, has_failed = _places.take(), False
     token = _has_place.set(True)
     try:
         yield
+    except (StorageUnavailable, BotoCoreError):  # the latter of a call alone
+        has_failed = True
+        raise
     finally:
         _has_place.reset(token)
-        with _change:
-            _begun.remove(began)
-            _change.notify()
-
-
-def _take_place() -> float:
-    deadline = monotonic() + MAX_WAIT_SECONDS
-    with _change:
-        while len(_begun) >= conf.max_store_waits:
-            patience = min(max(_begun) + PATIENCE_SECONDS, deadline) - monotonic()
-            if patience <= 0:
-                events.store_busy.tell()
-                raise StorageUnavailable from TimeoutError("too many requests wait for the store")
-            _change.wait(patience)
-        _begun.append(began := monotonic())
-    return began
+        _places.give_back(began, has_failed=has_failed)

@@ -75,6 +75,11 @@ class EmbeddedPostgres:
         url: str = self._server.get_uri(database="nodus")
         return url
 
+    @property
+    def pid(self) -> int:
+        """Of the postmaster, which was started; the others are its children."""
+        return self._server.get_postmaster_info().pid
+
     def stop(self) -> None:
         # It stops for the last of its users: those of killed runs are noted there for ever.
         self._server.global_process_id_list.put([os.getpid()])
@@ -165,6 +170,10 @@ class EmbeddedS3:
             self._wait()
             stack.pop_all()
         return self.endpoint_url
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def stop(self) -> None:
         self._process.terminate()

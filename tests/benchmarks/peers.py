@@ -20,11 +20,10 @@ from urllib.parse import quote
 from django.conf import settings
 from django.db import connection
 
-from nodus import gunicorn_conf
 from nodus.dev.embedded import find_free_ports
 from tests.benchmarks.client import FILE, FILES_PER_BATCH, Client
 from tests.benchmarks.load import make_request, open_load
-from tests.benchmarks.server import WORKERS, Server, run_server
+from tests.benchmarks.server import WORKERS, Server, count_threads, run_server
 from tests.benchmarks.uploads import upload_small
 
 CONNECTIONS = 16
@@ -245,7 +244,7 @@ def _serve_django(
 ) -> Iterator[Peer]:
     (port,) = find_free_ports(1)
     command = ["gunicorn", f"{DJANGO}:application", "--bind", f"127.0.0.1:{port}"]
-    options = ["--workers", str(WORKERS), "--threads", str(gunicorn_conf.threads)]
+    options = ["--workers", str(WORKERS), "--threads", str(count_threads() // WORKERS)]
     token = _prepare(DJANGO, python, modules, environment)
     with run_server(
         [python, "-m", *command, *options],
@@ -263,7 +262,7 @@ def _serve_bare_confirm(directory: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "gunicorn", "tests.benchmarks.bare_confirm"]
     options = ["--bind", f"127.0.0.1:{port}", "--workers", str(WORKERS)]
     with run_server(
-        [*command, *options, "--threads", str(gunicorn_conf.threads)],
+        [*command, *options, "--threads", str(count_threads() // WORKERS)],
         ready="Booting worker",
         log_path=directory / "bare_confirm.log",
         environment={},

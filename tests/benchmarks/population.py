@@ -20,15 +20,19 @@ AGE = timedelta(days=365)
 _BOUNDARY = "nodus-population"
 _THREADS = 16  # more do not make the store any faster
 
-# A user per hundred attachments, and a message per two of them, all in one conversation.
+# A user per hundred attachments, and a message per two of them: a hundred messages, and two users, in
+# a conversation.
 FILL_HOST = """
 INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_staff,
     is_superuser, is_active, date_joined)
 SELECT n, 'user-' || n, '', '', '', '', false, false, true, now()
 FROM generate_series(1, {rows} / 100) AS n;
-INSERT INTO messaging_conversation (id, created_at) VALUES (1, now());
+INSERT INTO messaging_conversation (id, created_at)
+SELECT n, now() FROM generate_series(1, {rows} / 200 + 1) AS n;
+INSERT INTO messaging_conversation_participants (conversation_id, user_id)
+SELECT 1 + (n - 1) / 2, n FROM generate_series(1, {rows} / 100) AS n;
 INSERT INTO messaging_message (id, conversation_id, author_id, text, created_at)
-SELECT n, 1, 1, '', now() FROM generate_series(1, {rows} / 2) AS n;
+SELECT n, 1 + (n - 1) / 100, 1, '', now() FROM generate_series(1, {rows} / 2) AS n;
 """
 
 # The id of number n is md5(n), so that rows and objects can be made apart and still agree.

@@ -13,12 +13,11 @@ from pathlib import Path
 import django
 from django.core.management import call_command
 
-from nodus import gunicorn_conf
 from nodus.dev.embedded import StartFailed, find_free_ports, start_missing_services
 
 START_TIMEOUT_SECONDS = 30
 WORKERS = 2
-THREADS = WORKERS * gunicorn_conf.threads
+END_SECONDS = 35  # a little more than gunicorn gives requests to end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +25,13 @@ class Server:
     port: int
     pid: int
     """Of gunicorn's arbiter; the workers are its children."""
+
+
+def count_threads() -> int:
+    """Of a server that ``serve`` starts. Its configuration reads the settings, thus the environment."""
+    from nodus import gunicorn_conf
+
+    return WORKERS * gunicorn_conf.threads
 
 
 @contextmanager
@@ -94,4 +100,4 @@ def run_server(
         yield process.pid
     finally:
         process.terminate()
-        process.wait(gunicorn_conf.graceful_timeout + 5)
+        process.wait(END_SECONDS)

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, median
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import psutil
-import psycopg
 from django.conf import settings
 from django.db import connection
 from rich.console import Console
@@ -25,9 +24,9 @@ from rich.table import Table
 from tests.benchmarks import peers
 from tests.benchmarks.client import Client
 from tests.benchmarks.load import Load, ask, open_load
-from tests.benchmarks.relay import open_relay
-from tests.benchmarks.server import THREADS, WORKERS, Server, open_services, serve
+from tests.benchmarks.server import WORKERS, Server, count_threads, open_services, serve
 from tests.benchmarks.uploads import Upload, upload_small
+from tests.relay import connect_to_server, name_database, open_relay
 
 CONNECTIONS = 16  # enough to keep each thread of the server busy
 LARGE_FILE_BYTES = 100 * 2**20
@@ -100,7 +99,7 @@ def main() -> int:
     options = parser.parse_args()
     size = SMOKE if options.smoke else FULL
     with open_services() as directory:
-        client = Client(token=_make_token())
+        client = Client(token=make_token())
         with serve(directory) as server:
             rates = measure_rates(server, client, size)
             rate_during_uploads = measure_rate_during_uploads(server, client, size)
@@ -110,7 +109,7 @@ def main() -> int:
         large_upload = LargeUpload(
             size_bytes=size.large_file_bytes,
             received_bytes=count_received_bytes(directory, client, size),
-            uploads_under_way=THREADS,
+            uploads_under_way=count_threads(),
             rate_during_uploads=rate_during_uploads,
         )
     is_met = all(item.is_met for item in [*rates, *(beside or []), large_upload])
@@ -127,7 +126,7 @@ def main() -> int:
     return 0 if is_met or options.smoke else 1
 
 
-def _make_token() -> str:
+def make_token() -> str:
     from django.contrib.auth import get_user_model
     from rest_framework_simplejwt.tokens import AccessToken
 
@@ -182,7 +181,7 @@ def measure_rate_during_uploads(server: Server, client: Client, size: Size) -> f
 
     ratios = []
     for _ in range(size.rounds):
-        tickets = [ask(server.port, client.presign()) for _ in range(THREADS)]
+        tickets = [ask(server.port, client.presign()) for _ in range(count_threads())]
         with open_load(server.port, connections=CONNECTIONS) as load:
             before = measure_floor(load)
             uploads = [Upload(ticket, size_bytes=size.large_file_bytes) for ticket in tickets]
@@ -206,12 +205,12 @@ def count_received_bytes(directory: Path, client: Client, size: Size) -> dict[st
     upstream = connection.connection.info  # of this process, however DATABASE_URL spells it
     with (
         open_relay(_connect_store) as store,
-        open_relay(lambda: _connect_database(upstream)) as database,
+        open_relay(lambda: connect_to_server(upstream.host, upstream.port)) as database,
     ):
         environment = {
             "S3_ENDPOINT_URL": f"http://127.0.0.1:{store.port}",
             "S3_PUBLIC_ENDPOINT_URL": settings.S3_ENDPOINT_URL,
-            "DATABASE_URL": _make_database_url(upstream, port=database.port),
+            "DATABASE_URL": name_database(upstream, port=database.port),
         }
         with (
             serve(directory, **environment) as server,
@@ -233,19 +232,6 @@ def count_received_bytes(directory: Path, client: Client, size: Size) -> dict[st
 def _connect_store() -> socket.socket:
     address = urlsplit(settings.S3_ENDPOINT_URL)
     return socket.create_connection((address.hostname, address.port or 80))
-
-
-def _connect_database(database: psycopg.ConnectionInfo) -> socket.socket:
-    if not database.host.startswith("/"):
-        return socket.create_connection((database.host, database.port))
-    upstream = socket.socket(socket.AF_UNIX)
-    upstream.connect(f"{database.host}/.s.PGSQL.{database.port}")
-    return upstream
-
-
-def _make_database_url(database: psycopg.ConnectionInfo, *, port: int) -> str:
-    login = f"{quote(database.user)}:{quote(database.password)}"
-    return f"postgres://{login}@127.0.0.1:{port}/{database.dbname}"
 
 
 def _find_peer_ports(server: Server) -> Iterator[int]:

@@ -15,6 +15,8 @@ from nodus import urls as nodus_urls
 class FloorView(APIView):
     """A view with the authentication, permissions, renderer and middleware of nodus."""
 
+    schema = None  # it is no part of the API
+
     def get(self, request: Request) -> Response:
         return Response({"answer": 42})
 

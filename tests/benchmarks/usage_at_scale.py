@@ -37,13 +37,14 @@ FILL = (
     FILL_HOST
     + """
 INSERT INTO attachments (id, user_id, message_id, filename, content_type, size_bytes,
-    checksum_sha256, storage_key, metadata, status, created_at, confirmed_at, expires_at)
+    checksum_sha256, storage_key, metadata, status, created_at, confirmed_at, expires_at,
+    is_inspected)
 SELECT gen_random_uuid(), CASE WHEN n % 10 = 0 THEN 1 ELSE 1 + n % ({rows} / 100) END,
     CASE WHEN n % 2 = 0 THEN n / 2 END, 'IMG_' || n || '.jpg',
     CASE WHEN n % 10 < 9 THEN 'image/jpeg' ELSE 'application/pdf' END,
-    1 + n::bigint * 7919 % 50000000, '', 'attachments/' || n || '/file', '{{}}',
+    1 + n::bigint * 7919 % 50000000, repeat('A', 43) || '=', 'attachments/' || n || '/file', '{{}}',
     CASE WHEN n % 500 = 1 THEN 'rejected' WHEN n % 300 = 1 THEN 'pending' ELSE 'ready' END,
-    moment, moment, moment
+    moment, moment, moment, true
 FROM (
     SELECT n, now() - interval '1 year' * (n::float / {rows}) AS moment
     FROM generate_series(1, {rows}) AS n
@@ -120,18 +121,12 @@ def measure(sizes: tuple[int, int], *, rounds: int) -> Figures:
 def open_table(rows: int) -> Callable[[], float]:
     """Make a schema with this many rows; give a function that opens its page: milliseconds."""
     from django.contrib.auth import get_user_model
-    from django.core.management import call_command
     from django.db import connection
     from django.test import Client
 
     schema = f"usage_{rows}"
     client = Client(SERVER_NAME="localhost")
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE SCHEMA {schema}")
-        cursor.execute(f"SET search_path TO {schema}")
-    call_command("migrate", verbosity=0)
-    with connection.cursor() as cursor:
-        cursor.execute(FILL.format(rows=rows))
+    fill_schema(schema, rows)
     client.force_login(get_user_model().objects.create_superuser("root", id=10_000_000))
 
     def open_page() -> float:
@@ -144,6 +139,19 @@ def open_table(rows: int) -> Callable[[], float]:
         return elapsed * 1000
 
     return open_page
+
+
+def fill_schema(schema: str, rows: int) -> None:
+    """Make a schema with this many rows, in which this connection is then."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA {schema}")
+        cursor.execute(f"SET search_path TO {schema}")
+    call_command("migrate", verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute(FILL.format(rows=rows))
 
 
 def refresh_apart(rows: int) -> dict[str, float]:

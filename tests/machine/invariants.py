@@ -6,9 +6,10 @@ from typing import Any
 from django.db import connection
 
 from attachments import storage
-from attachments.models import Attachment, ObjectDeletion
+from attachments.models import Attachment
 from tests.clamd import EICAR
 from tests.machine.uploads import PICTURES, Upload
+from tests.machine.view import View, look
 from tests.machine.world import BASE, World
 from tests.stores import get_checksum
 
@@ -67,28 +68,8 @@ COUNTED = """
 """
 
 
-class View:
-    """Rows, notes and objects as they are after a step."""
-
-    def __init__(self, world: World) -> None:
-        self.rows = {str(row.pk): row for row in Attachment.objects.all()}
-        notes = list(ObjectDeletion.objects.values_list("key", "upload_id"))
-        self.notes = {key for key, _ in notes}
-        self.objects = {item.key: item.e_tag.strip('"') for item in world.bucket.objects.all()}
-        self.begun = {item["UploadId"] for item in world.list_begun()}
-        copied = {row.copy_upload_id for row in self.rows.values()}
-        self.named_uploads = self.begun & (copied | {upload_id for _, upload_id in notes})
-
-    def is_named(self, key: str) -> bool:
-        names = ("key", "copy_key", "thumbnail_key")
-        row = self.rows.get(key.split("/")[1])
-        return key in self.notes or bool(row and key in [getattr(row, name) for name in names])
-
-
 def check(world: World) -> View:
-    view = View(world)
-    for identity in (*view.objects.items(), *((upload_id,) for upload_id in view.begun)):
-        world.born.setdefault(identity, world.elapsed)
+    view = look(world.bucket, world.clock)
     check_objects(view)
     check_begun(world, view)
     check_moves(world)

@@ -53,7 +53,7 @@ def open_world(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> Ite
                 settings=settings, url=url, let_others=troubles.let_others, stack=stack
             ),
         )
-        world.let_objects_age(patch)
+        world.clock.let_objects_age(patch)
         logging.getLogger().addHandler(world.listener)
         stack.callback(logging.getLogger().removeHandler, world.listener)
         storage.ensure_bucket()

@@ -9,7 +9,8 @@ from django.core.management import call_command
 
 from attachments import services
 from attachments.models import Attachment, ObjectDeletion
-from tests.machine.invariants import View, check
+from tests.machine.invariants import check
+from tests.machine.view import View
 from tests.machine.world import World
 
 # After these a worker tries again, forms are forgotten, and stale uploads go; then the notes of

@@ -15,13 +15,8 @@ from django.db.backends.utils import CursorWrapper
 
 from tests.databases import get_database_url
 from tests.machine.kinds import DATABASE, DYING, PROCESS, SLOW_STORE, STORE, Trouble
-from tests.proxy import Answer, Call, Exchange, Forward, Headers, StoreProxy
-
-OPERATIONS = (
-    "AbortMultipartUpload", "CompleteMultipartUpload", "CopyObject", "CreateMultipartUpload",
-    "DeleteObjects", "GetObject", "HeadBucket", "HeadObject", "ListMultipartUploads",
-    "ListObjectsV2", "PutObject", "UploadPartCopy",
-)  # fmt: skip
+from tests.machine.store_faults import OPERATIONS, STORE_FAULTS, drop_answer
+from tests.proxy import Answer, Call, Exchange, Forward, StoreProxy
 
 
 class Killed(BaseException):
@@ -165,53 +160,29 @@ class Troubles:
         exchange.record()
         if trouble.kind in SLOW_STORE:
             return self._be_slow(forward, trouble)
-        return getattr(self, f"_{trouble.kind}")(exchange, forward)
+        if trouble.kind == "come_late":
+            return self._come_late(exchange, forward)
+        if trouble.kind in DYING:
+            return self._die(exchange, forward, kind=trouble.kind)
+        return STORE_FAULTS[trouble.kind](exchange, forward)
 
     def _be_slow(self, forward: Forward, trouble: Trouble) -> Answer:
         answer = forward() if trouble.kind == "after" else None
         self.let_others(trouble.meanwhile)
         return answer or forward()
 
-    def _drop(self, exchange: Exchange, forward: Forward) -> Answer:
-        raise ConnectionAbortedError
-
-    def _drop_answer(self, exchange: Exchange, forward: Forward) -> Answer:
-        forward().discard()
-        raise ConnectionAbortedError
-
     def _come_late(self, exchange: Exchange, forward: Forward) -> Answer:
         self.late.append((exchange.call, forward))
         raise ConnectionAbortedError
 
-    def _die_asking(self, exchange: Exchange, forward: Forward) -> Answer:
+    def _die(self, exchange: Exchange, forward: Forward, *, kind: str) -> Answer:
         self._is_dead = True
-        return self._come_late(exchange, forward)
-
-    def _die_before_answer(self, exchange: Exchange, forward: Forward) -> Answer:
-        self._is_dead = True
-        return self._drop_answer(exchange, forward)
-
-    def _repeat(self, exchange: Exchange, forward: Forward) -> Answer:
-        forward().discard()
-        return forward()
-
-    def _refuse(self, exchange: Exchange, forward: Forward) -> Answer:
-        return _say(500, b"<Error><Code>InternalError</Code></Error>")
-
-    def _lie(self, exchange: Exchange, forward: Forward) -> Answer:
-        forward().discard()
-        return _say(500, b"<Error><Code>InternalError</Code></Error>")
-
-    def _talk_rubbish(self, exchange: Exchange, forward: Forward) -> Answer:
-        return _say(200, b"<html>Please log in</html>")
+        if kind == "die_asking":
+            return self._come_late(exchange, forward)
+        return drop_answer(exchange, forward)
 
 
 def ask_in_vain(database: Any, statement: str) -> None:
     """Raises what the database says, as Django has it."""
     with database.wrap_database_errors, suppress(psycopg.ProgrammingError):
         database.connection.execute(statement)
-
-
-def _say(status: int, body: bytes) -> Answer:
-    headers = Headers([("Content-Type", "text/html"), ("Content-Length", str(len(body)))])
-    return Answer(status=status, headers=headers, body=[body])

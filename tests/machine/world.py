@@ -3,25 +3,23 @@
 import json
 import shutil
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
-from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db import connection, models, transaction
+from django.db import connection
 from rest_framework_simplejwt.tokens import AccessToken
 
-from attachments import storage
 from attachments.services import nudges, pending
 from tests.databases import empty_tables
 from tests.described import CheckedClient
+from tests.machine.clock import Clock
 from tests.machine.limits import Limits
 from tests.machine.troubles import Troubles
 from tests.machine.uploads import Listener, Upload, make_files
+from tests.machine.view import list_begun
 
 BASE = "/api/v1/attachments"
 NAMES = ("alice", "bob")
@@ -37,7 +35,7 @@ class World:
         self.archive, self.scanners = directory / "archive", scanners
         self.visited: Counter[str] = Counter()
         self.steps = 0
-        self.listener = Listener()
+        self.listener, self.clock = Listener(), Clock()
         self.session = requests.Session()
 
     def begin(self) -> None:
@@ -60,9 +58,7 @@ class World:
         self.judged: dict[str, str] = {}
         """The SHA-256 of what was found at each key when its row was first seen ready."""
         self.linked: dict[str, int] = {}
-        self.born: dict[Any, timedelta] = {}
-        """How late it was when the machine first saw an object, by key and ETag."""
-        self.elapsed = timedelta()
+        self.clock.begin()
         self.contents: dict[tuple[str, str], bytes] = {}
         self.named_uploads: set[str] = set()
         """The copies in parts that were begun, and named by a row or a note."""
@@ -86,7 +82,7 @@ class World:
         empty_tables(self)
         self.forget_memory()
         self.bucket.objects.all().delete()
-        for upload in self.list_begun():
+        for upload in list_begun(self.bucket):
             self.bucket.meta.client.abort_multipart_upload(
                 Bucket=self.bucket.name, Key=upload["Key"], UploadId=upload["UploadId"]
             )
@@ -103,11 +99,6 @@ class World:
         """What a dying process loses."""
         pending._originals.take()
         nudges.served.take()
-
-    def list_begun(self) -> list[dict[str, Any]]:
-        """Multipart uploads that were begun and not ended."""
-        found = self.bucket.meta.client.list_multipart_uploads(Bucket=self.bucket.name)
-        return found.get("Uploads", [])
 
     def call(
         self,
@@ -181,37 +172,7 @@ class World:
         """Let time go by: for the rows, and for the store's objects as the app sees them."""
         if time > LATEST:
             self.troubles.land()
-        self.elapsed += time
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL session_replication_role = replica")
-            for model in apps.get_models():
-                columns = [
-                    f'"{item.column}" = "{item.column}" - %(time)s'
-                    for item in model._meta.local_concrete_fields
-                    if isinstance(item, models.DateTimeField)
-                ]
-                if columns and model._meta.app_label in ("attachments", "django_tasks_database"):
-                    table = model._meta.db_table
-                    cursor.execute(f'UPDATE "{table}" SET {", ".join(columns)}', {"time": time})
-
-    def age(self, item: Any, moment: str, *identity: Any) -> Any:
-        born = self.born.get(identity, self.elapsed)
-        return replace(item, **{moment: getattr(item, moment) - (self.elapsed - born)})
-
-    def let_objects_age(self, patch: pytest.MonkeyPatch) -> None:
-        """The store's clock cannot be set: let the app read older times there."""
-        list_objects, list_copies = storage.list_objects, storage.list_copies
-
-        def list_aged(prefix: str) -> Any:
-            return (
-                self.age(x, "modified_at", x.key, x.etag.strip('"')) for x in list_objects(prefix)
-            )
-
-        def list_begun(prefix: str) -> Any:
-            return (self.age(x, "begun_at", x.upload_id) for x in list_copies(prefix))
-
-        patch.setattr(storage, "list_objects", list_aged)
-        patch.setattr(storage, "list_copies", list_begun)
+        self.clock.wait(time)
 
     def read(self, key: str, etag: str) -> bytes:
         """What the store has there; an ETag stands for the same bytes."""

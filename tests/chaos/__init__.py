@@ -1,0 +1,1 @@
+"""Everything that nodus stands on fails, while many clients use it."""

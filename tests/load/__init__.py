@@ -1,0 +1,1 @@
+"""Clients that use everything, many at once."""
