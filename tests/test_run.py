@@ -127,6 +127,33 @@ def wait_for_thumbnail(client, attachment):
     return found
 
 
+@contextmanager
+def stopped(tree, name):
+    """Let these servers of the run hang: they take connections, and answer nothing."""
+    (server,) = [process for process in find_processes(tree) if process.name() == name]
+    processes = [server, *server.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def read_health(port):
+    """Its status and body; an error if there is none long after the two seconds that it may take."""
+    answer = requests.get(f"http://localhost:{port}/health", timeout=8)
+    return answer.status_code, answer.json()
+
+
+def wait_for_health(port):
+    deadline = time.monotonic() + 30
+    while read_health(port)[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     port, s3_port = find_free_ports(2)
     ports = {"PORT": port, "S3_PORT": s3_port}
@@ -158,6 +185,14 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     )
     path = f"/attachments/{attachment['id']}"
     assert client.call("GET", path).json() == attachment
+
+    # Whatever hangs, its health is told.
+    for name, part in (("weed", "minio"), ("postgres", "database")):
+        with stopped(tree, name):
+            time.sleep(1.1)  # what was found before is told for a moment
+            status, body = read_health(port)
+        assert (status, body["status"], body[part]) == (503, "error", "unavailable")
+        wait_for_health(port)
 
     # A run that is stopped leaves only the data.
     assert first.stop(signal.SIGTERM) == 0
