@@ -123,7 +123,7 @@ export function createClient({
   csrfToken = readCsrfToken,
   concurrency = 4,
   checksumMaxBytes = 16 * MIB,
-  patienceSeconds = 60,
+  patienceSeconds = 180,
 } = {}) {
   const patienceMs = patienceSeconds * 1000;
   const request = makeRequest({ baseUrl, getHeaders, csrfToken, patienceSeconds });

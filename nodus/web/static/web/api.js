@@ -1,8 +1,6 @@
-// The API of this site. What uploads files is fetched when the first file needs it.
+// The API of this site.
 
 export const ROOT = "/api/v1";
-
-let uploading = null;
 
 /** Give the answer, or throw an error with the API's `code` and `detail`. */
 export async function call(path, { method = "GET", body } = {}) {
@@ -24,16 +22,4 @@ export async function call(path, { method = "GET", body } = {}) {
 
 function makeError({ code, detail }) {
   return Object.assign(new Error(detail ?? code), { code, detail });
-}
-
-/** The client of docs/client.md. */
-export async function getClient() {
-  uploading ??= import("../attachments/client.js").then(
-    ({ createClient }) => createClient({ baseUrl: ROOT }),
-    () => {
-      uploading = null;
-      throw makeError({ code: "network_error" });
-    },
-  );
-  return uploading;
 }

@@ -1,106 +1,13 @@
 // Writes messages. Files are sent as soon as they are chosen, and hang on the message in the end.
 
-import { call, getClient } from "./api.js";
-import { abbreviate } from "./files.js";
-import { conversation, explain, formatShare, formatSize, label, make, say } from "./words.js";
-
-const PREVIEW_PX = 88;
-const MAX_PREVIEW_BYTES = 30 * 2 ** 20;
+import { call } from "./api.js";
+import { conversation, explain, say } from "./words.js";
 
 const form = document.getElementById("composer");
 const text = document.getElementById("text");
 const tray = document.getElementById("uploads");
 const problem = document.getElementById("problem");
 const said = document.getElementById("said");
-
-/** One file on its way, and its line in the tray. */
-class Upload {
-  constructor(file, { onChange, onRemove }) {
-    Object.assign(this, { file, onChange, onRemove, attachment: null, error: null });
-    this.element = make("upload");
-    this.find(".kind").textContent = abbreviate(file.name);
-    this.find(".name").textContent = file.name;
-    this.find("progress").setAttribute("aria-label", file.name);
-    label(this.find(".again"), say("retry", file.name));
-    label(this.find(".cancel"), say("cancel", file.name));
-    this.find(".again").addEventListener("click", () => this.start());
-    this.find(".cancel").addEventListener("click", () => this.cancel());
-    preview(file).then((picture) => picture && this.find(".kind").replaceChildren(picture), () => {});
-  }
-
-  find(selector) {
-    return this.element.querySelector(selector);
-  }
-
-  get isRunning() {
-    return !this.attachment && !this.error;
-  }
-
-  async start() {
-    this.error = null;
-    this.controller = new AbortController();
-    const { signal } = this.controller;
-    this.show("queued");
-    try {
-      const client = await getClient();
-      this.attachment = await client.upload(this.file, {
-        signal,
-        onState: (state) => this.show(state),
-        onProgress: ({ loaded, total }) => this.showProgress(loaded / total),
-      });
-      label(this.find(".cancel"), say("remove", this.file.name));
-      this.show("ready");
-    } catch (error) {
-      if (signal.aborted) return;
-      this.error = error;
-      label(this.find(".cancel"), say("remove", this.file.name));
-      this.show("refused");
-    }
-    this.onChange();
-  }
-
-  cancel() {
-    this.controller.abort();
-    if (this.attachment) discard(this.attachment);
-    this.onRemove(this);
-  }
-
-  show(state) {
-    this.element.dataset.state = state;
-    this.find(".again").hidden = state !== "refused";
-    const progress = this.find("progress");
-    progress.hidden = ["ready", "refused"].includes(state);
-    if (state === "sending") return this.showProgress(0);
-    progress.removeAttribute("value");
-    const words = state === "refused" ? explain(this.error) : say(state);
-    this.find(".state").textContent =
-      state === "ready" ? `${formatSize(this.file.size)} · ${words}` : words;
-    if (!progress.hidden) return;
-    said.textContent = `${this.file.name}: ${words}`;
-  }
-
-  showProgress(share) {
-    if (this.element.dataset.state !== "sending") return;
-    this.find("progress").value = share;
-    this.find(".state").textContent = say("sending", formatShare(share));
-  }
-}
-
-/** It hangs on no message: what fails here, the purge does. */
-async function discard({ id }) {
-  await call(`attachments/${id}`, { method: "DELETE" }).catch(() => {});
-}
-
-/** A small picture of the file on a canvas, or null. */
-async function preview(file) {
-  if (!file.type.startsWith("image/") || file.size > MAX_PREVIEW_BYTES) return null;
-  const bitmap = await createImageBitmap(file, { resizeHeight: PREVIEW_PX, resizeQuality: "medium" });
-  const canvas = document.createElement("canvas");
-  Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
-  canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  bitmap.close();
-  return canvas;
-}
 
 export class Composer {
   constructor(onSent) {
@@ -127,7 +34,16 @@ export class Composer {
     takeDropped((files) => this.attach(files));
   }
 
-  attach(files) {
+  /** Send these files. What does it is fetched with the first of them. */
+  async attach(list) {
+    const files = [...list]; // it empties itself
+    text.focus();
+    let Upload;
+    try {
+      ({ Upload } = await import("./upload.js"));
+    } catch {
+      return this.complain(say("network_error"));
+    }
     const options = {
       onChange: () => this.isWaiting && this.send(),
       onRemove: (upload) => this.remove(upload),
@@ -139,7 +55,6 @@ export class Composer {
       upload.start();
     }
     tray.lastElementChild?.scrollIntoView({ block: "nearest" });
-    text.focus();
   }
 
   remove(upload) {
@@ -164,18 +79,19 @@ export class Composer {
     this.wait(uploads.some(({ isRunning }) => isRunning));
     if (this.isWaiting) return;
     this.isBusy = true;
+    const words = text.value.trim();
+    text.value = ""; // for what is written meanwhile
     try {
       const attachment_ids = uploads.map(({ attachment }) => attachment.id);
-      const body = { text: text.value.trim(), attachment_ids };
       const path = `conversations/${conversation}/messages`;
-      const message = await call(path, { method: "POST", body });
-      text.value = "";
+      const message = await call(path, { method: "POST", body: { text: words, attachment_ids } });
       for (const upload of uploads) {
         this.uploads.delete(upload);
         upload.element.remove();
       }
       this.onSent(message);
     } catch (error) {
+      text.value = [words, text.value].filter(Boolean).join("\n");
       this.complain(say("unsent", explain(error)));
     } finally {
       this.isBusy = false;
@@ -185,7 +101,7 @@ export class Composer {
   wait(isWaiting) {
     this.isWaiting = isWaiting;
     form.classList.toggle("is-waiting", isWaiting);
-    if (isWaiting) said.textContent = say("waiting");
+    if (isWaiting) this.complain(say("waiting"));
   }
 
   complain(words) {
