@@ -17,7 +17,7 @@ export interface ClientOptions {
   concurrency?: number;
   /** Files up to this size are sent with their SHA-256. Default: 16 MiB; 0: none. */
   checksumMaxBytes?: number;
-  /** For how many seconds of waiting a call that fails is repeated. Default: 60. */
+  /** For how many seconds of waiting a call that fails is repeated. Default: 180. */
   patienceSeconds?: number;
 }
 
