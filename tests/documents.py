@@ -21,9 +21,12 @@ def read_example() -> dict[str, str]:
     return dict(lines)
 
 
-def read_blocks(path: str, language: str) -> list[str]:
-    """The fenced blocks of a document in this language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / path).read_text(), re.M | re.S)
+def read_blocks(path: str, language: str = r"\w+", heading: str = "") -> list[str]:
+    """The fenced blocks of a document in this language, or those below one heading alone."""
+    text = (ROOT / path).read_text()
+    if heading:
+        text = re.split(r"^## ", text.partition(f"\n## {heading}\n")[2], flags=re.M)[0]
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
 
 
 def read_table(heading: str, path: str = "README.md") -> list[list[str]]:

@@ -15,6 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,13 @@ from selenium.webdriver.support.expected_conditions import (
 from selenium.webdriver.support.ui import WebDriverWait
 
 from nodus.dev.embedded import find_free_ports
+from tests.pasting import paste_blocks, read_exports, read_packages
 from tests.proxy import StoreProxy
-from tests.stores import name_bucket
+from tests.stores import get_root_key, name_bucket
 
 ROOT = Path(__file__).resolve().parent.parent
 UV = str(Path(sys.executable).parent / "uv")
-START_TIMEOUT_SECONDS = 30
+START_TIMEOUT_SECONDS = 60
 
 MAKE_PEOPLE = """
 from chat.models import Guest, Post
@@ -141,14 +143,18 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = run(UV, "venv", "--python", sys.executable, "venv", cwd=directory)
     assert made.returncode == 0, made.stdout
     path = directory / "venv" / Path(sys.executable).relative_to(sys.prefix)
-    install = [UV, "pip", "install", "--python", str(path), str(wheel)]
-    install += ["--constraint", str(ROOT / "requirements.txt")]
-    # Most likely uv's cache has all of it, from the installation of the tests.
-    installed = run(*install, "--offline", cwd=directory)
-    if installed.returncode != 0:
-        installed = run(*install, cwd=directory)
-    assert installed.returncode == 0, installed.stdout
+    install(path, str(wheel))
     return path
+
+
+def install(python: Path, *what: str) -> None:
+    """Install in the pinned versions; most likely uv's cache has them, from those of the tests."""
+    command = [UV, "pip", "install", "--python", str(python), *what]
+    command += ["--constraint", str(ROOT / "requirements.txt")]
+    installed = run(*command, "--offline")
+    if installed.returncode != 0:
+        installed = run(*command)
+    assert installed.returncode == 0, installed.stdout
 
 
 @pytest.fixture(scope="module")
@@ -189,15 +195,20 @@ def site(migrated: Project) -> Iterator[Site]:
     author_id, post_id = people.stdout.split()[-2:]
     (port,) = find_free_ports(1)
     command = [str(migrated.python), "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
-    log = migrated.directory / "server.log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            command, cwd=migrated.directory, env=migrated.environment, stdout=output, stderr=output
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(url, server, log)
+    url = f"http://127.0.0.1:{port}"
+    with serve(command, url, cwd=migrated.directory, env=migrated.environment):
         yield Site(url=url, author_id=author_id, post_id=post_id)
+
+
+@contextmanager
+def serve(command: list[str], url: str, *, cwd: Path, env: dict[str, str]) -> Iterator[None]:
+    """Run the command from when it answers at the URL to the end of the context."""
+    log = cwd / "server.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=output)
+    try:
+        wait_for(url, server, log)
+        yield
     finally:
         server.terminate()
         server.wait(10)
@@ -538,3 +549,54 @@ def test_a_form_uploads_in_the_browser_and_submits_the_id(site, browser, tmp_pat
     assert errors == "A file of the type application/pdf is not allowed here."
     browser.get(card)
     assert browser.find_element(By.TAG_NAME, "body").text == "Cats: Кот.png"
+
+
+# A fresh project, by the README
+
+
+@pytest.fixture
+def fresh_site(python: Path, project: Project, tmp_path: Path) -> Iterator[str]:
+    """What the README tells to paste, done in an empty directory, and served."""
+    (port,) = find_free_ports(1)
+    url = f"http://localhost:{port}"
+    extras, directory = tmp_path / "extras", tmp_path / "fresh"
+    directory.mkdir()
+    install(python, "--target", str(extras), "--no-deps", *read_packages())
+    environment = name_environment(project.environment) | {"PYTHONPATH": str(extras)}
+    command = paste_blocks(directory=directory, python=python, environment=environment, port=port)
+    with serve(command, url, cwd=directory, env=environment):
+        yield url
+
+
+def name_environment(environment: dict[str, str]) -> dict[str, str]:
+    """What the README tells to export, but this store; and no variable of the store besides."""
+    key = get_root_key()
+    ours = {
+        "S3_ENDPOINT_URL": environment["S3_ENDPOINT_URL"],
+        "S3_BUCKET": name_bucket(),
+        "S3_ACCESS_KEY": key.access_key,
+        "S3_SECRET_KEY": key.secret_key,
+    }
+    others = {name: value for name, value in environment.items() if not name.startswith("S3_")}
+    return others | {name: ours.get(name, value) for name, value in read_exports().items()}
+
+
+def test_the_steps_of_the_readme_make_a_project_that_uploads(
+    fresh_site, browser, samples, tmp_path
+):
+    # given
+    picture = tmp_path / "us.png"
+    picture.write_bytes(samples["image/png"])
+    browser.get(fresh_site)
+    browser.find_element(By.NAME, "username").send_keys("alice")
+    browser.find_element(By.NAME, "password").send_keys("alice-demo\n")
+    wait = WebDriverWait(browser, 30)
+    wait.until(presence_of_element_located((By.CSS_SELECTOR, "[type=file]")))
+
+    # when
+    choose(browser, picture)
+    link = wait.until(presence_of_element_located((By.CSS_SELECTOR, "li a")))
+
+    # then
+    assert link.text == "us.png"
+    assert requests.get(link.get_attribute("href"), timeout=30).content == samples["image/png"]
