@@ -88,8 +88,35 @@ def test_each_command_and_link_exists(path):
 
     assert set(re.findall(r"`make ([a-z]+)", text)) <= targets
     assert set(re.findall(r"manage\.py ([a-z_]+)", text)) <= get_commands().keys()
-    for link in re.findall(r"\]\(([^)#]+)\)", text):
-        assert link.startswith("http") or (path.parent / link).exists(), link
+    for link in find_links(path):
+        file, _, heading = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        assert not heading or heading in find_headings(target), link
+
+
+def find_links(path: Path) -> list[str]:
+    """What the document links to in this repository."""
+    links = re.findall(r"\]\(([^)]+)\)", path.read_text())
+    return [link for link in links if not link.startswith("http")]
+
+
+def find_headings(path: Path) -> set[str]:
+    """The headings, as links name them."""
+    headings = re.findall(r"^#+ (.*)", path.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_the_index_leads_to_each_document():
+    """Those of a folder may be in its own README.md, to which the index leads."""
+    index = ROOT / "docs" / "README.md"
+    linked = {
+        (page.parent / link.partition("#")[0]).resolve()
+        for page in (ROOT / "docs").rglob("README.md")
+        for link in find_links(page)
+    }
+
+    assert set(index.parent.rglob("*.md")) - {index} <= linked
 
 
 def test_russian_pages_show_the_commands_of_the_english_ones():
