@@ -48,18 +48,21 @@ def paste_blocks(
         for block in read_blocks("README.md", heading=SECTION)
     ]
     for block in blocks:
-        title = block.partition("\n")[0]
-        if path := re.match(r"\{?# .*?([\w/]+\.\w+)", title):
-            file = directory / path[1]
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("a" if "at its end" in title else "w") as output:
-                output.write(block)
+        if path := re.match(r"\{?# .*?([\w/]+\.\w+)", block):
+            _write(directory / path[1], block)
         elif commands := _find_commands(block):
-            subprocess.run(
-                _build(python, commands), cwd=directory, env=environment, check=True, timeout=60
-            )
+            command = _build(python, commands)
+            subprocess.run(command, cwd=directory, env=environment, check=True, timeout=60)
     *commands, serve = _find_commands(last)
     return _build(python, [*commands, [*serve, "--noreload", f"127.0.0.1:{port}"]])
+
+
+def _write(path: Path, block: str) -> None:
+    """Put the block in the place that its first line names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_added = "at its end" in block.partition("\n")[0]
+    with path.open("a" if is_added else "w") as file:
+        file.write(block)
 
 
 def _find_commands(block: str) -> list[list[str]]:
