@@ -97,7 +97,7 @@ def test_each_command_and_link_exists(path):
 
 def find_links(path: Path) -> list[str]:
     """What the document links to in this repository."""
-    links = re.findall(r"\]\(([^)]+)\)", path.read_text())
+    links = re.findall(r'(?:\]\(|src=")([^)"]+)', path.read_text())
     return [link for link in links if not link.startswith("http")]
 
 
