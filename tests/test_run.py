@@ -147,6 +147,14 @@ def read_health(port):
     return answer.status_code, answer.json()
 
 
+def assert_health_is_told_while_its_servers_hang(tree, port):
+    for name, part in (("weed", "minio"), ("postgres", "database")):
+        with stopped(tree, name):
+            status, body = read_health(port)
+        assert (status, body["status"], body[part]) == (503, "error", "unavailable")
+        wait_for_health(port)
+
+
 def wait_for_health(port):
     deadline = time.monotonic() + 30
     while read_health(port)[0] != 200:
