@@ -23,7 +23,6 @@ from nodus.dev.samples import make_samples
 from tests import clamd, stores
 from tests.real_files import make_real_files
 
-
 # Tests make much and keep most of it: collecting it each 700 objects is a tenth of their time.
 gc.set_threshold(100_000, 20, 100)
 

@@ -186,8 +186,7 @@ def test_what_it_starts_works_and_outlives_its_ends(tree, samples, tmp_path):
     attachment = wait_for_thumbnail(client, put_file(client, picture))
 
     # A second run refuses to start, and the first goes on.
-    code, output = Run(tree, PORT=find_free_ports(1)[0], S3_PORT=s3_port).wait_until_over()
-    assert (code, output) == (
+    assert Run(tree, PORT=find_free_ports(1)[0], S3_PORT=s3_port).wait_until_over() == (
         1,
         "It is already running here: stop the other `make run` first.\n",
     )
