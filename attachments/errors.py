@@ -343,11 +343,11 @@ OUTAGES = (StorageUnavailable, WorkUnavailable)
 """What background work ends with if a later try may succeed."""
 
 
-# Backups: only operators see these, in a terminal
+# Only operators see these, in a terminal
 
 
-class BackupError(Exception):
-    """Base of what can go wrong with a backup; ``params`` fill ``message``."""
+class OperatorError(Exception):
+    """Base of what stops a command; ``params`` fill ``message``."""
 
     message: ClassVar[str | Promise]
 
@@ -359,6 +359,10 @@ class BackupError(Exception):
     def detail(self) -> str:
         """The message in the active language."""
         return str(self.message) % self.params
+
+
+class BackupError(OperatorError):
+    """Base of what can go wrong with a backup."""
 
 
 class BackupUnavailable(BackupError):
@@ -389,22 +393,8 @@ class RowsDoNotFit(BackupError):
     message = _("The rows do not fit into this database: %(reason)s")
 
 
-# Taking over: only operators see these, in a terminal
-
-
-class AdoptionError(Exception):
-    """What is to be taken over cannot be read; ``params`` fill ``message``."""
-
-    message: ClassVar[str | Promise]
-
-    def __init__(self, **params: Any) -> None:
-        self.params = params
-        super().__init__(self.detail)
-
-    @property
-    def detail(self) -> str:
-        """The message in the active language."""
-        return str(self.message) % self.params
+class AdoptionError(OperatorError):
+    """What is to be taken over cannot be read."""
 
 
 class SourceUnreadable(AdoptionError):

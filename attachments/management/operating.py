@@ -49,7 +49,7 @@ class EndingCommand(BaseCommand):
             raise CommandError(" ".join(text.split()), returncode=COULD_NOT_RUN) from error
 
     def _drop_unwritten(self, error: CommandError) -> None:
-        """Let Python not fail once more, at its end, to write what nobody takes."""
+        """Drop what nobody reads, or Python fails at its end when it writes that again."""
         if not isinstance(error.__cause__, OSError):
             return
         try:

@@ -11,9 +11,8 @@ from django.utils.translation import gettext as _
 
 from attachments.errors import (
     OUTAGES,
-    AdoptionError,
     BackupDamaged,
-    BackupError,
+    OperatorError,
     RowsDoNotFit,
     StorageRefused,
     WouldOverwrite,
@@ -51,14 +50,14 @@ _FINDINGS = (BackupDamaged, RowsDoNotFit, WouldOverwrite)
 
 
 def _explain(error: Exception, hint: str) -> str:
-    """What it is, and what to do; "" if it is none of what a command may meet."""
+    """What it is, and what to do; "" for an error of the code itself."""
     match error:
         case StorageRefused():  # no "try again later" here
             return error.reason
         case _ if isinstance(error, OUTAGES):
             cause = f"({error.__cause__})" if error.__cause__ else ""
             return " ".join(filter(None, [str(error.detail), hint, cause]))
-        case BackupError() | AdoptionError():
+        case OperatorError():
             return error.detail
         case Error():
             return _explain_database(error)
