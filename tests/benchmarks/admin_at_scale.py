@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.population import FILL_HOST
+from tests.benchmarks.population import FILL_HOST, make_schema
 from tests.benchmarks.server import open_services
 
 SMALL, LARGE = 1_000, 1_000_000
@@ -97,7 +97,6 @@ def measure(sizes: tuple[int, int], *, rounds: int) -> list[Figure]:
 
 def open_table(rows: int) -> dict[str, Callable[[], float]]:
     """Make a schema with this many rows; give functions that open its pages and time them."""
-    from django.core.management import call_command
     from django.db import connection
     from django.test import Client
 
@@ -108,13 +107,8 @@ def open_table(rows: int) -> dict[str, Callable[[], float]]:
         with connection.cursor() as cursor:
             cursor.execute(f"SET search_path TO {schema}")
 
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE SCHEMA {schema}")
-    choose_schema()
-    call_command("migrate", verbosity=0)
     started_at = time.perf_counter()
-    with connection.cursor() as cursor:
-        cursor.execute(FILL.format(rows=rows))
+    make_schema(schema, FILL.format(rows=rows))
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE attachments")
     print(f"{rows:,} rows made in {time.perf_counter() - started_at:.1f} s", flush=True)

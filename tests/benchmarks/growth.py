@@ -72,11 +72,12 @@ class Site:
     """One table, and all that is asked of it."""
 
     def __init__(self, rows: int) -> None:
-        from tests.benchmarks.usage_at_scale import fill_schema
+        from tests.benchmarks.population import make_schema
+        from tests.benchmarks.usage_at_scale import FILL
 
         self._schema = f"growth_{rows}"
         started = time.monotonic()
-        fill_schema(self._schema, rows)
+        make_schema(self._schema, FILL.format(rows=rows))
         self._execute("VACUUM ANALYZE attachments")
         print(
             f"{rows:,} rows made in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.population import make_schema
 from tests.benchmarks.server import open_services
 
 SMALL, LARGE = 1_000, 1_000_000
@@ -133,17 +134,11 @@ def measure(sizes: tuple[int, int], *, rounds: int) -> list[Figure]:
 
 def open_table(rows: int) -> dict[tuple[str, str], Callable[[], Cost]]:
     """Make a schema with this many rows; give functions that open its pages and time them."""
-    from django.core.management import call_command
     from django.db import connection
 
     schema = f"lists_{rows}"
     started_at = time.perf_counter()
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE SCHEMA {schema}")
-        cursor.execute(f"SET search_path TO {schema}")
-    call_command("migrate", verbosity=0)
-    with connection.cursor() as cursor:
-        cursor.execute(FILL.format(rows=rows))
+    make_schema(schema, FILL.format(rows=rows))
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
     seconds = time.perf_counter() - started_at

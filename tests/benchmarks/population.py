@@ -9,6 +9,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -45,6 +46,16 @@ SELECT id, %(user_id)s, 'file.pdf', 'application/pdf', %(size_bytes)s, %(checksu
     'attachments/' || id || '/file.pdf', '{}', 'ready', %(moment)s, %(moment)s, %(moment)s
 FROM (SELECT md5(number::text)::uuid AS id FROM generate_series(0, %(count)s - 1) AS number) AS ids
 """
+
+
+def make_schema(schema: str, fill: str) -> None:
+    """Make a schema with our tables, run ``fill`` in it, and leave this connection there."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA {schema}")
+        cursor.execute(f"SET search_path TO {schema}")
+    call_command("migrate", verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute(fill)
 
 
 def make_key(number: int) -> str:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.memory import measure_peak_mb
-from tests.benchmarks.population import FILL_HOST
+from tests.benchmarks.population import FILL_HOST, make_schema
 from tests.benchmarks.server import open_services
 
 SMALL, LARGE = 1_000, 1_000_000
@@ -126,7 +126,7 @@ def open_table(rows: int) -> Callable[[], float]:
 
     schema = f"usage_{rows}"
     client = Client(SERVER_NAME="localhost")
-    fill_schema(schema, rows)
+    make_schema(schema, FILL.format(rows=rows))
     client.force_login(get_user_model().objects.create_superuser("root", id=10_000_000))
 
     def open_page() -> float:
@@ -139,19 +139,6 @@ def open_table(rows: int) -> Callable[[], float]:
         return elapsed * 1000
 
     return open_page
-
-
-def fill_schema(schema: str, rows: int) -> None:
-    """Make a schema with this many rows, in which this connection is then."""
-    from django.core.management import call_command
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE SCHEMA {schema}")
-        cursor.execute(f"SET search_path TO {schema}")
-    call_command("migrate", verbosity=0)
-    with connection.cursor() as cursor:
-        cursor.execute(FILL.format(rows=rows))
 
 
 def refresh_apart(rows: int) -> dict[str, float]:
