@@ -5,6 +5,7 @@ import functools
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -381,6 +382,22 @@ def real_clamd(clamd_server: clamd.RealClamd, use_scanner: Callable[..., None]) 
     """It scans from now on."""
     use_scanner(clamd_server.url)
     return clamd_server
+
+
+@pytest.fixture(scope="module")
+def kill(
+    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., None]]:
+    """Run a script that has to kill itself, in a process of its own: ``kill(code, *arguments)``."""
+    from tests.forks import start_forker
+
+    log = tmp_path_factory.mktemp("killed") / "stderr"
+    with start_forker(log) as run:
+
+        def run_until_killed(code: str, *arguments: object) -> None:
+            assert run(code, *arguments) == -signal.SIGKILL, log.read_text()
+
+        yield run_until_killed
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,6 @@ from tests import commands
 from tests.clamd import EICAR
 from tests.databases import get_database_url
 from tests.documents import ROOT
-from tests.forks import start_forker
 from tests.proxy import StoreProxy
 from tests.stores import list_keys, take_store_away, use_endpoint
 
@@ -612,17 +610,6 @@ place, step = sys.argv[1].split()
 setattr(eval(place), step, die)
 call_command("adopt_attachments", "--delete-originals", "--yes", "--jobs", "1")
 """
-
-
-@pytest.fixture(scope="module")
-def kill(django_db_setup, tmp_path_factory):
-    log = tmp_path_factory.mktemp("killed") / "stderr"
-    with start_forker(log) as run:
-
-        def run_until_killed(code, *arguments):
-            assert run(code, *arguments) == -signal.SIGKILL, log.read_text()
-
-        yield run_until_killed
 
 
 @pytest.mark.postgres

@@ -26,7 +26,6 @@ from attachments import services, storage
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
 from nodus.dev.embedded import EmbeddedPostgres, find_free_ports
-from tests.forks import start_forker
 from tests.stores import get_checksum, make_store
 
 pytestmark = pytest.mark.django_db
@@ -342,17 +341,6 @@ else:
     storage.delete_objects = die if moment == "before" else then_die(step)
 services.delete_attachment(attachment_id=sys.argv[2], user=user)
 """
-
-
-@pytest.fixture(scope="module")
-def kill(django_db_setup, tmp_path_factory):
-    log = tmp_path_factory.mktemp("killed") / "stderr"
-    with start_forker(log) as run:
-
-        def run_until_killed(code, *arguments):
-            assert run(code, *arguments) == -signal.SIGKILL, log.read_text()
-
-        yield run_until_killed
 
 
 @pytest.mark.postgres
