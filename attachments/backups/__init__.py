@@ -5,7 +5,7 @@ from attachments.backups.listing import ListedSnapshot, list_backups
 from attachments.backups.manifests import ManifestEntry, Problem
 from attachments.backups.preview import BackupPreview, preview_backup
 from attachments.backups.restore import RestoreReport, preview_restore, restore_attachments
-from attachments.backups.row_dump import dump_rows
+from attachments.backups.row_dump import RowDump, dump_rows
 from attachments.backups.row_load import Existing, Found
 from attachments.backups.snapshots import open_snapshot
 from attachments.backups.transfers import JOBS
@@ -21,6 +21,7 @@ __all__ = [
     "ManifestEntry",
     "Problem",
     "RestoreReport",
+    "RowDump",
     "VerifyReport",
     "backup_attachments",
     "dump_rows",

@@ -1,3 +1,5 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -33,7 +35,6 @@ class Command(BackupCommand):
             metavar="N",
             help=_("keep the newest N snapshots; remove the others, and the objects only in those"),
         )
-
         parser.add_argument(
             "--list", action="store_true", help=_("only list the snapshots that are there")
         )
@@ -45,12 +46,7 @@ class Command(BackupCommand):
         if options["dry_run"]:
             self._preview(archive, options)
             return []
-        with (
-            backups.dump_rows() as dump,
-            show_progress(
-                _("Backing up"), total=dump.size_bytes, is_bytes=True, is_hidden=options["json"]
-            ) as on_progress,
-        ):
+        with _dump_rows(_("Backing up"), options) as (dump, on_progress):
             report = backups.backup_attachments(
                 archive=archive,
                 dump=dump,
@@ -86,12 +82,7 @@ class Command(BackupCommand):
 
     def _preview(self, archive: storage.Archive, options: dict[str, Any]) -> None:
         named = Shortlist[backups.ManifestEntry](MAX_SHOWN)
-        with (
-            backups.dump_rows() as dump,
-            show_progress(
-                _("Comparing"), total=dump.size_bytes, is_bytes=True, is_hidden=options["json"]
-            ) as on_progress,
-        ):
+        with _dump_rows(_("Comparing"), options) as (dump, on_progress):
             preview = backups.preview_backup(
                 archive=archive,
                 dump=dump,
@@ -130,3 +121,17 @@ class Command(BackupCommand):
         print_table(self.stdout, [_("What"), _("How many")], rows)
         self.print_snapshot(report.snapshot, report.size_bytes)
         self.print_problems(report.problems)
+
+
+@contextmanager
+def _dump_rows(
+    text: str, options: dict[str, Any]
+) -> Iterator[tuple[backups.RowDump, Callable[[int], None]]]:
+    """The rows of one moment, and what moves the progress bar of their objects."""
+    with (
+        backups.dump_rows() as dump,
+        show_progress(
+            text, total=dump.size_bytes, is_bytes=True, is_hidden=options["json"]
+        ) as on_progress,
+    ):
+        yield dump, on_progress
