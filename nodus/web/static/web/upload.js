@@ -1,7 +1,7 @@
 // One file on its way to the store: what becomes of it, in words, and how to cancel or retry it.
 
 import { createClient } from "../attachments/client.js";
-import { ROOT, call } from "./api.js";
+import { ROOT } from "./api.js";
 import { abbreviate } from "./files.js";
 import { explain, formatShare, formatSize, label, make, say } from "./words.js";
 
@@ -55,7 +55,7 @@ export class Upload {
 
   cancel() {
     this.controller.abort();
-    if (this.attachment) discard(this.attachment);
+    if (this.attachment) client.remove(this.attachment.id).catch(() => {}); // else the purge does it
     this.onRemove(this);
   }
 
@@ -78,11 +78,6 @@ export class Upload {
     this.find("progress").value = share;
     this.find(".state").textContent = say("sending", formatShare(share));
   }
-}
-
-/** It hangs on no message: what fails here, the purge does. */
-async function discard({ id }) {
-  await call(`attachments/${id}`, { method: "DELETE" }).catch(() => {});
 }
 
 /** A small picture of the file on a canvas, or null. */
