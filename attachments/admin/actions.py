@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from attachments import services
-from attachments.admin.deleting import describe
+from attachments.admin.deleting import describe_deletion
 from attachments.admin.links import Linker
 from attachments.errors import StorageUnavailable
 from attachments.models import Attachment, ObjectDeletion
@@ -38,7 +38,7 @@ def delete_selected(
     deletable = services.exclude_protected(rows)
     extent = services.measure_attachments(deletable)
     if not request.POST.get("post"):
-        going = describe(deletable, extent=extent, linker=Linker.of(model_admin, request))
+        going = describe_deletion(deletable, extent=extent, linker=Linker.of(model_admin, request))
         return _ask(model_admin, request, going, counted_at)
     model_admin.log_deletions(request, deletable)
     deletion = services.delete_attachments(rows)

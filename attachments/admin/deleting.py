@@ -14,7 +14,7 @@ from attachments.admin.links import Linker
 from attachments.conf import conf
 from attachments.models import Attachment
 
-FIRST = 10
+MAX_NAMED = 10
 """Files that a page names."""
 
 
@@ -28,11 +28,11 @@ class Line:
     """A link to where it hangs; empty if it hangs nowhere."""
 
 
-def describe(
+def describe_deletion(
     rows: QuerySet[Attachment], *, extent: services.Extent, linker: Linker
 ) -> dict[str, Any]:
     """The context of ``what_goes.html``."""
-    first = list(rows.order_by("-created_at", "-pk").defer("metadata", "error")[:FIRST])
+    first = list(rows.order_by("-created_at", "-pk").defer("metadata", "error")[:MAX_NAMED])
     lines = [
         Line(
             name=row.filename,
@@ -44,7 +44,7 @@ def describe(
     return {
         "lines": lines,
         "others": extent.row_count - len(lines),
-        "linked": rows.filter(message__isnull=False).count() if extent.row_count > FIRST else 0,
+        "linked": rows.filter(message__isnull=False).count() if extent.row_count > MAX_NAMED else 0,
         "has_cdn": bool(conf.cdn_url),
         "summary": summarize(extent).items(),
     }

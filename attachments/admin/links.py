@@ -16,7 +16,7 @@ from attachments.admin.display import NOTHING
 from attachments.models import Attachment
 
 
-def find_list(model_admin: ModelAdmin[Any], request: HttpRequest) -> str:
+def find_list_url(model_admin: ModelAdmin[Any], request: HttpRequest) -> str:
     """The address of the list, with the filters from which staff came."""
     opts, site = model_admin.opts, model_admin.admin_site.name
     address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist", current_app=site)

@@ -20,9 +20,9 @@ from attachments import services
 from attachments.admin import actions, display
 from attachments.admin.attachment_list import AttachmentChangeList
 from attachments.admin.changelist import KeysetChangeList
-from attachments.admin.deleting import describe
+from attachments.admin.deleting import describe_deletion
 from attachments.admin.filters import LinkedFilter, SizeFilter, TypeFilter
-from attachments.admin.links import Linker, find_list
+from attachments.admin.links import Linker, find_list_url
 from attachments.admin.purge import PurgeMixin
 from attachments.admin.search import search_attachments
 from attachments.admin.usage import UsageMixin
@@ -208,7 +208,7 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
     def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
         rows = Attachment.objects.filter(pk=context["object"].pk)
         extent = services.measure_attachments(rows)
-        going = describe(rows, extent=extent, linker=Linker.of(self, request))
+        going = describe_deletion(rows, extent=extent, linker=Linker.of(self, request))
         return super().render_delete_form(request, {**context, "going": going})
 
     def response_delete(self, request: HttpRequest, obj_display: str, obj_id: Any) -> HttpResponse:
@@ -216,7 +216,7 @@ class AttachmentAdmin(UsageMixin, PurgeMixin, ReadOnlyAdmin):
         answer = super().response_delete(request, obj_display, obj_id)
         if not (isinstance(answer, HttpResponseRedirect) and self.has_view_permission(request)):
             return answer
-        return redirect(find_list(self, request))
+        return redirect(find_list_url(self, request))
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         first = list(queryset[: MAX_LOGGED + 1])

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from attachments import services
 from attachments.admin.display import show_moment
-from attachments.admin.links import find_list
+from attachments.admin.links import find_list_url
 from attachments.admin.workers import warn_of_silence
 from attachments.task_framework import TaskResult, find_result
 from attachments.tasks import purge_orphans
@@ -33,7 +33,7 @@ class PurgeMixin(admin.ModelAdmin):
             raise PermissionDenied
         if request.method == "POST":
             self._tell(request, purge_orphans.enqueue())
-            return redirect(find_list(self, request))
+            return redirect(find_list_url(self, request))
         warn_of_silence(request)
         report = services.count_purgeable()
         asked_for = find_result(purge_orphans, request.GET.get("task", ""))
@@ -44,7 +44,7 @@ class PurgeMixin(admin.ModelAdmin):
             "report": report,
             "size": filesizeformat(report.size_bytes),
             "asked_for": asked_for and _describe(asked_for),
-            "list_url": find_list(self, request),
+            "list_url": find_list_url(self, request),
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/attachments/purge.html", context)
