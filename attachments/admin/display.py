@@ -124,7 +124,7 @@ def show_status(attachment: Attachment) -> SafeString:
 
 
 def show_status_and_reason(attachment: Attachment) -> SafeString:
-    """Of what was refused, also why."""
+    """The status; if the file was refused, also why."""
     status = show_status(attachment)
     if not (info := attachment.error_info):
         return status
@@ -185,7 +185,7 @@ def show_age(moment: datetime) -> SafeString:
 
 
 def show_moment(moment: datetime | None) -> str:
-    """As all moments of the admin."""
+    """In the format of all dates of the admin."""
     if moment is None:
         return NOTHING
     return date_format(timezone.localtime(moment), "DATETIME_FORMAT")

@@ -15,7 +15,7 @@ MIN_PART = 3
 """Letters of a part of a name: a trigram index knows nothing of fewer."""
 # An id as people copy it: with or without dashes, alone or as part of a key.
 _ID = re.compile(r"(?:^|/)([0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12})(?:/|$)", re.IGNORECASE)
-# How an id begins. Fewer would be a date of the last years.
+# How an id begins. Its first digits are its time: fewer than four stand for years of ids.
 _BEGINNING = re.compile(r"[0-9a-f]{4}[0-9a-f-]{0,32}", re.IGNORECASE)
 
 

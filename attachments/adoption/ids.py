@@ -19,7 +19,7 @@ class Mapping:
     """New ids by old ones, on disk: there may be millions of messages."""
 
     def __init__(self, pairs: Iterator[list[str]]) -> None:
-        """Raises ``sqlite3.Error`` for pairs that are none, and for an old id that comes twice."""
+        """Raises ``sqlite3.Error`` if an old id comes twice, or if a pair is not one."""
         self._database = sqlite3.connect("")  # a temporary file
         self._database.execute("CREATE TABLE ids (old TEXT PRIMARY KEY, new TEXT) WITHOUT ROWID")
         self._database.executemany("INSERT INTO ids VALUES (?, ?)", pairs)

@@ -110,7 +110,7 @@ class Source:
 
 
 def _read_json(value: Any) -> Any:
-    """None for what is no JSON: SQLite holds anything."""
+    """The value; None if it is not JSON, because a column of SQLite holds anything."""
     if value is None:
         return {}
     if not isinstance(value, str):

@@ -108,7 +108,7 @@ export function chooseContentType(filename, type = "") {
   const given = type.split(";")[0].trim().toLowerCase();
   const extension = /\.([^.]+)$/.exec(filename)?.[1].toLowerCase();
   const usual = TYPE_BY_EXTENSION.get(extension);
-  // Windows with Excel says so of every .csv.
+  // With Excel installed, Windows gives every .csv the type of Excel's own files.
   const isKnown = given in EXTENSIONS && !(extension === "csv" && given.endsWith("ms-excel"));
   return (!isKnown && usual) || given || "application/octet-stream";
 }
