@@ -4,7 +4,6 @@ A request that deletes must take as long with ten thousand notes of others as wi
 is due must read nothing else. Both sizes are measured in one run, in turns.
 """
 
-import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.options import make_parser
 from tests.benchmarks.scale import take_time
 from tests.benchmarks.server import open_services
 
@@ -45,10 +45,7 @@ class Figures:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="few notes, and no judgement")
-    options = parser.parse_args()
+    options = make_parser(__doc__).parse_args()
     due, not_due, rounds = (50, 100, 2) if options.smoke else (DUE, NOT_DUE, ROUNDS)
     with open_services():
         alone, beside = measure_deleting(due, rounds)

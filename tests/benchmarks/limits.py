@@ -5,7 +5,6 @@ turn runs between two turns of users without limits, and is judged by the median
 those two. There are many users, because limits keep the requests of one from being many.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from rich.table import Table
 from attachments.policy import Limits, OwnerOnlyPolicy, User
 from tests.benchmarks.client import Client
 from tests.benchmarks.load import open_load
+from tests.benchmarks.options import make_parser
 from tests.benchmarks.server import open_services, serve
 from tests.redis_server import RealRedis, is_redis_installed
 
@@ -46,10 +46,7 @@ class LimitsByUser(OwnerOnlyPolicy):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--smoke", action="store_true", help="a few requests, and no judgement")
-    options = parser.parse_args()
+    options = make_parser(__doc__).parse_args()
     rounds, requests = (1, 20) if options.smoke else (10, 200)
     ratios = {}
     with open_services() as directory:

@@ -5,7 +5,6 @@ is the sum of its statements as EXPLAIN ANALYZE times them: it is judged by its 
 other work on the machine only adds to it.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.options import make_parser
 from tests.benchmarks.population import make_schema
 from tests.benchmarks.server import open_services
 
@@ -91,10 +91,7 @@ class Cost:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="few rows, and no judgement")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    options = make_parser(__doc__).parse_args()
     sizes = (1000, 5000) if options.smoke else (SMALL, LARGE)
     with open_services():
         figures = measure(sizes, rounds=1 if options.smoke else ROUNDS)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.growth import Growth, measure_growth
+from tests.benchmarks.options import make_parser
 from tests.benchmarks.server import open_services, serve
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -25,9 +26,7 @@ FIGURES = Path("docs/scaling/figures.json")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="few rows, and no judgement")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser = make_parser(__doc__)
     parser.add_argument("--turns", type=int, default=300)
     parser.add_argument("--write", action="store_true", help=f"renew {FIGURES} and the charts")
     options = parser.parse_args()

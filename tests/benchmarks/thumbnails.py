@@ -4,7 +4,6 @@ A worker does one after the other: fetch, decode in a process of its own, write,
 Beside it, in the same run, bare Pillow in this process makes thumbnails of the same photos.
 """
 
-import argparse
 import io
 import json
 import sys
@@ -18,6 +17,7 @@ import requests
 from PIL import Image
 
 from tests.benchmarks.memory import measure_peak_mb
+from tests.benchmarks.options import make_parser
 from tests.benchmarks.server import open_services
 
 LEAST_RATIO = 0.25
@@ -43,10 +43,8 @@ class Figures:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser = make_parser(__doc__)
     parser.add_argument("--photos", type=int, default=40)
-    parser.add_argument("--smoke", action="store_true", help="a few small photos, to see it work")
     options = parser.parse_args()
     size = (400, 300) if options.smoke else (4000, 3000)
     with open_services():

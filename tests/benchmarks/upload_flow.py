@@ -5,7 +5,6 @@ between two turns of the floor, and is judged by the median of its ratios to tho
 work on the machine slows both sides of a ratio, and a single odd turn decides nothing.
 """
 
-import argparse
 import json
 import socket
 import sys
@@ -24,6 +23,7 @@ from rich.table import Table
 from tests.benchmarks import peers
 from tests.benchmarks.client import Client
 from tests.benchmarks.load import Load, ask, open_load
+from tests.benchmarks.options import make_parser
 from tests.benchmarks.server import WORKERS, Server, count_threads, open_services, serve
 from tests.benchmarks.uploads import Upload, upload_small
 from tests.relay import connect_to_server, name_database, open_relay
@@ -93,10 +93,7 @@ class LargeUpload:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--smoke", action="store_true", help="a few requests, and no judgement")
-    options = parser.parse_args()
+    options = make_parser(__doc__).parse_args()
     size = SMOKE if options.smoke else FULL
     with open_services() as directory:
         client = Client(token=make_token())

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.memory import measure_peak_mb
+from tests.benchmarks.options import make_parser
 from tests.benchmarks.population import FILL_HOST, make_schema
 from tests.benchmarks.server import open_services
 
@@ -82,9 +83,7 @@ class Figures:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="few rows, and no judgement")
-    parser.add_argument("--json", action="store_true")
+    parser = make_parser(__doc__)
     parser.add_argument("--refresh", metavar="SCHEMA", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.refresh:

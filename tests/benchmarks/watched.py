@@ -5,7 +5,6 @@ counts and logs nothing. Then a store that takes connections and never answers s
 server; reads are measured with and without clients that confirm meanwhile.
 """
 
-import argparse
 import http.client
 import json
 import socket
@@ -23,6 +22,7 @@ from rich.table import Table
 
 from tests.benchmarks.client import API, Client
 from tests.benchmarks.load import ask, make_request, open_load
+from tests.benchmarks.options import make_parser
 from tests.benchmarks.server import Server, count_threads, open_services, serve
 from tests.benchmarks.upload_flow import CONNECTIONS, make_token
 from tests.benchmarks.uploads import upload_small
@@ -58,10 +58,7 @@ class Figure:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--smoke", action="store_true", help="a few requests, and no judgement")
-    options = parser.parse_args()
+    options = make_parser(__doc__).parse_args()
     size = SMOKE if options.smoke else FULL
     with open_services() as directory:
         client = Client(token=make_token())
