@@ -4,7 +4,7 @@ INSTALLED := .venv/installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test coverage test-django6 machine load chaos lint format bench bench-large requirements messages clean
+.PHONY: help run demo test coverage test-django6 test-sqlite machine load chaos lint format bench bench-large requirements messages clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,16 @@ test-django6: $(INSTALLED) ## Run the tests that depend on Django with its newes
 		$(BIN)/uv pip install --quiet --python .venv/django6/bin/python --override tests/django6.txt -r tests/requirements.txt && \
 		.venv/django6/bin/python -c 'import django; print("Django", django.__version__)' && \
 		.venv/django6/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS6) $(ARGS)
+
+# What the rows go through, and not what the store, the decoder and the clients do to it.
+TESTS_SQLITE := $(filter-out tests/test_services_strip.py, $(wildcard tests/test_services_*.py) \
+	$(addprefix tests/test_,admin.py api_views.py messaging.py models.py promise.py))
+WITHOUT_SQLITE := $(addprefix --deselect=tests/test_promise.py::test_, \
+	a_client_posts_other_files_all_through_the_confirm a_client_posts_other_files_all_through_a_copy_in_parts \
+	each_call_of_a_confirm_fails_in_each_way each_call_of_a_copy_in_parts_fails_in_each_way)
+test-sqlite: $(INSTALLED) ## Run the tests that depend on the database again on SQLite
+	@directory=$$(mktemp -d) && trap 'rm -rf "$$directory"' EXIT && \
+		DATABASE_URL="sqlite:///$$directory/db.sqlite3" $(BIN)/python -m pytest $(TESTS_SQLITE) $(WITHOUT_SQLITE) $(ARGS)
 
 machine: $(INSTALLED) ## Drive the whole system at random, with faults between (MINUTES=10)
 	@MACHINE_MINUTES=$(or $(MINUTES),10) $(BIN)/python -m pytest tests/test_machine.py --verbose

@@ -79,11 +79,11 @@ def _set_up_django() -> None:
 
 
 # The modules that take longest, the longest first. If they began last, the others would be done.
-_LONGEST = ["test_sqlite", "test_run", "test_promise", "test_faults"]
+_LONGEST = ["test_run", "test_promise", "test_faults"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests of what the database cannot do, as on SQLite: see tests/test_sqlite.py."""
+    """Deselect the tests of what the database cannot do, as on SQLite: `make test-sqlite`."""
     items.sort(key=lambda item: [*_LONGEST, item.path.stem].index(item.path.stem))
     if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
         return
