@@ -103,6 +103,13 @@ _services = pytest.StashKey[Any]()
 
 
 @pytest.fixture(autouse=True)
+def _leave_no_broken_connection() -> Iterator[None]:
+    """A test that loses its connection may fail, and not all that follow."""
+    yield
+    connection.close_if_unusable_or_obsolete()
+
+
+@pytest.fixture(autouse=True)
 def _forget_language() -> Iterator[None]:
     """Deactivate the language, because Django's test client leaves that of its last request."""
     yield
