@@ -49,9 +49,9 @@ class Page:
         self.browser = browser
         self._files = json.dumps(files)
 
-    def open(self, url: str) -> None:
+    def open(self, url: str, path: str = MODULE) -> None:
         # A document of this origin without a policy that forbids the store.
-        self.browser.get(url + MODULE)
+        self.browser.get(url + path)
         self.browser.execute_script(f"""
             window.files = {self._files};
             const wait = window.setTimeout;
@@ -466,3 +466,23 @@ def test_types_that_browsers_say(page):
     """)
 
     assert seen == list(cases.values())
+
+
+def test_a_callback_that_aborts_or_throws_leaves_the_others_alone(page, store):
+    sent: list[Any] = []
+    store.on("PostObject", lambda exchange: sent.append(exchange.headers))
+
+    seen = page.run("""
+        const [first, second] = [new AbortController(), new AbortController()];
+        const fail = () => { throw "mine"; };
+        const thrown = await client.upload(makeFile(), { signal: first.signal, onState: fail })
+          .catch((reason) => reason);
+        const other = judge(client.upload(makeFile()));
+        first.abort();
+        const aborted = await client.upload(makeFile(), {
+          signal: second.signal, onProgress: () => second.abort("off") }).catch((reason) => reason);
+        return [thrown, aborted, await other];
+    """)
+
+    assert seen == ["mine", "off", "ready"]
+    assert len(sent) == 1

@@ -162,3 +162,59 @@ def test_node_uploads(live_server: Any, user: Any, tmp_path: Path, samples: dict
     assert seen["states"] == ["queued", "sending", "verifying", "ready"]
     assert seen["progress"] == [0, len(samples["image/png"])]
     assert seen["refused"] == ["content_type_not_allowed", "content_type"]
+
+
+# A server says in many ways when to come back. Time runs a hundred times as fast here.
+RETRIES = """
+import { createServer } from "node:http";
+import { createClient } from "MODULE";
+const ANSWERS = {
+  zero: [503, { "Retry-After": "0" }, "{}"],
+  past: [503, { "Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT" }, "{}"],
+  date: [503, { Date: "Thu, 01 Jan 2026 00:00:00 GMT", "Retry-After": "Thu, 01 Jan 2026 00:00:07 GMT" }, "{}"],
+  silent: [429, {}, "<html>Too many"],
+  gateway: [503, {}, '{"errors": {"upstream": "down"}}'],
+};
+const server = createServer(({ url }, answer) => {
+  const [status, headers, text] = ANSWERS[url.slice(1)];
+  answer.writeHead(status, headers).end(text);
+});
+await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+const wait = globalThis.setTimeout;
+globalThis.setTimeout = (act, ms, ...others) => wait(act, ms / 100, ...others);
+const baseUrl = `http://127.0.0.1:${server.address().port}`;
+const client = createClient({ baseUrl, patienceSeconds: 40 });
+const seen = {};
+for (const path of Object.keys(ANSWERS)) {
+  const pauses = [];
+  const onRetry = (error, seconds) => {
+    if (pauses.push(seconds) > 20) throw { code: "for ever" };
+  };
+  const code = await client.request(path, { onRetry }).catch((error) => error.code ?? `${error}`);
+  seen[path] = [code, pauses];
+}
+server.close();
+server.closeAllConnections();
+console.log(JSON.stringify(seen));
+"""
+
+
+@needs_node
+def test_whatever_servers_say_of_the_next_try_there_is_an_end(tmp_path: Path):
+    script = tmp_path / "retries.mjs"
+    (tmp_path / "client.mjs").write_bytes((STATIC / "client.js").read_bytes())
+    script.write_text(RETRIES.replace("MODULE", "./client.mjs"))
+
+    said = subprocess.run(
+        [find_node(), script], check=False, capture_output=True, text=True, timeout=60
+    )
+
+    assert said.stderr == ""
+    ours = ["bad_answer", [1, 2, 4, 8, 15]]
+    assert json.loads(said.stdout) == {
+        "zero": ours,
+        "past": ours,
+        "date": ["bad_answer", [7, 7, 7, 7, 7]],
+        "silent": ours,
+        "gateway": ours,
+    }

@@ -127,7 +127,7 @@ export class AttachmentError extends Error {
     errors?: ApiError[];
     attachment?: Attachment | null;
     requestId?: string | null;
-    retryAfterMs?: number;
+    retryAfterMs?: number | null;
     cause?: unknown;
   });
   /**

@@ -136,9 +136,9 @@ export function createClient({
       const { signal } = options;
       if (signal?.aborted) return reject(signal.reason);
       const job = { file, options, signal, key: makeKey(), ticket: null, resolve, reject };
+      setState(job, "queued");
       job.leave = () => leaveQueue(job);
       signal?.addEventListener("abort", job.leave);
-      setState(job, "queued");
       waiting.push(job);
       timer ??= setTimeout(startNext, BATCH_WAIT_MS);
     });
@@ -469,12 +469,11 @@ function readAnswer(response, text) {
   } catch {
     // The page of a proxy, or of a login.
   }
-  throw describeAnswer(response, data?.errors ?? []);
+  throw describeAnswer(response, Array.isArray(data?.errors) ? data.errors : []);
 }
 
 function describeAnswer(response, errors) {
   const [first] = errors;
-  const seconds = Number.parseFloat(response.headers.get("Retry-After"));
   return new AttachmentError({
     code: first?.code ?? "bad_answer",
     detail: first?.detail ?? `The server answered ${response.status}.`,
@@ -482,8 +481,16 @@ function describeAnswer(response, errors) {
     status: response.status,
     errors,
     requestId: response.headers.get("X-Request-ID"),
-    retryAfterMs: seconds >= 0 ? seconds * 1000 : undefined,
+    retryAfterMs: readRetryAfter(response.headers),
   });
+}
+
+/** Null unless it asks to wait: for so many seconds, or until a moment by the server's clock. */
+function readRetryAfter(headers) {
+  const text = headers.get("Retry-After") ?? "";
+  const now = Date.parse(headers.get("Date")) || Date.now();
+  const ms = /^[\d.\s]+$/.test(text) ? Number.parseFloat(text) * 1000 : Date.parse(text) - now;
+  return ms > 0 ? ms : null;
 }
 
 /** The errors of a batch by the place of their file, each as if its file had come alone. */
@@ -517,7 +524,7 @@ async function persist(attempt, { isRepeatable = true, patienceMs, signal, onRet
       if (!error?.isTemporary) throw error;
       if (!isRepeatable && UNCERTAIN_STATUS.has(error.status)) throw error;
       const waitMs = error.retryAfterMs ?? pauseMs;
-      if (error.status !== 429) leftMs -= waitMs;
+      if (error.status !== 429 || error.retryAfterMs === null) leftMs -= waitMs;
       if (leftMs < 0 || waitMs > patienceMs) throw error;
       onRetry?.(error, waitMs / 1000);
       await pause(waitMs, signal);
@@ -554,6 +561,7 @@ async function postByFetch(url, form, { signal }) {
 
 function postByXhr(url, form, { size, signal, onProgress }) {
   return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason); // by whoever was told of the progress
     const xhr = new XMLHttpRequest();
     const abort = () => xhr.abort();
     let stall = setTimeout(abort, STALL_MS);
