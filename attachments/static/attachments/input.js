@@ -19,6 +19,8 @@ class AttachmentInput extends HTMLElement {
     this.busy = new Set();
     this.input.addEventListener("change", () => this.takeFiles());
     this.input.form?.addEventListener("submit", (event) => this.holdForm(event));
+    const initial = [...this.list.children];
+    this.input.form?.addEventListener("reset", () => this.showAgain(initial));
     for (const item of this.list.children) {
       item.querySelector("button")?.addEventListener("click", () => this.drop(item));
     }
@@ -36,7 +38,7 @@ class AttachmentInput extends HTMLElement {
     const item = this.showFile(file.name);
     const controller = new AbortController();
     item.act(this.dataset.cancel, () => {
-      this.heldBy = null; // the user decides anew
+      this.freeForm(); // the user decides anew
       controller.abort();
       this.drop(item.element);
     });
@@ -60,7 +62,7 @@ class AttachmentInput extends HTMLElement {
       });
       item.act(this.dataset.remove, () => this.drop(item.element), true);
       this.announce(file.name, reason);
-      this.heldBy = null;
+      this.freeForm();
     } finally {
       this.busy.delete(item);
       this.updateRequired();
@@ -108,6 +110,20 @@ class AttachmentInput extends HTMLElement {
     event.preventDefault();
     this.heldBy = { form: event.target, submitter: event.submitter };
     this.status.textContent = this.dataset.waiting;
+  }
+
+  /** Send it no more by itself, whichever of its inputs holds it. */
+  freeForm() {
+    const inputs = this.input.form?.querySelectorAll("attachment-input") ?? [];
+    for (const input of [this, ...inputs]) input.heldBy = null;
+  }
+
+  /** As the page was; what was uploaded since goes with the purge. */
+  showAgain(items) {
+    for (const { element } of this.busy) element.querySelector("button").click();
+    this.list.replaceChildren(...items);
+    this.status.textContent = "";
+    this.updateRequired();
   }
 
   sendForm() {
