@@ -1262,3 +1262,16 @@ def test_a_moment_that_no_calendar_has_is_now(admin, user):
     admin.post(LIST, {**form, "counted_at": "2026-02-31T00:00:00Z"})
 
     assert not Attachment.objects.exists()
+
+
+@pytest.mark.parametrize("pk", ["", "abc", "a\0b"])
+def test_what_is_no_id_is_a_bad_request(admin, user, pk):
+    (row,) = make_rows(user)
+    form = {"action": "delete_selected", "_selected_action": [str(row.pk), pk], "post": "yes"}
+
+    assert admin.post(LIST, form).status_code == 400
+    assert Attachment.objects.exists()
+
+
+def test_one_of_several_values_of_a_filter_may_be_nonsense(admin):
+    assert admin.get(f"{LIST}?status__exact=a%00b&status__exact=ready").status_code == 302

@@ -3,6 +3,7 @@
 docs/decisions/0010-admin-at-scale.md tells why.
 """
 
+from itertools import chain
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -53,7 +54,8 @@ class KeysetChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Raise ``IncorrectLookupParameters`` also for what only the database finds wrong."""
         text = request.GET.get(PAGE_VAR, "")
-        if any("\0" in value for value in request.GET.values()):  # PostgreSQL's texts have none
+        values = chain.from_iterable(values for _name, values in request.GET.lists())
+        if any("\0" in value for value in values):  # PostgreSQL's texts have none
             raise IncorrectLookupParameters
         try:
             position = parse_position(text, model=self.model, names=self.names) if text else None
