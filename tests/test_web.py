@@ -178,3 +178,25 @@ def test_an_address_that_does_not_exist_has_a_page(client):
 
     assert response.status_code == 404
     assert "There is no such page" in response.content.decode()
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_login_does_not_lead_to_itself(client, user, method):
+    form = {"username": "alice", "password": "alice-demo", "next": "/login"}
+    if method == "get":
+        client.force_login(user)
+
+    assert getattr(client, method)("/login", form)["Location"] == "/"
+
+
+def test_nobody_is_told_that_the_list_of_another_reader_is_theirs(
+    client, user, other_user, conversation_of
+):
+    conversation_of(user, other_user)
+    client.force_login(user)
+    version = client.get("/conversations/newest")["ETag"]
+    client.force_login(other_user)
+
+    answer = client.get("/conversations/newest", headers={"If-None-Match": version})
+
+    assert (answer.status_code, "alice" in answer.content.decode()) == (200, True)

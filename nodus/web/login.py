@@ -26,6 +26,11 @@ class LoginPage(LoginView):
     next_page = "home"
     redirect_authenticated_user = True
 
+    def get_redirect_url(self, *args: Any) -> str:
+        """Not to this page itself: Django takes that for a loop, and fails."""
+        url = super().get_redirect_url(*args)
+        return "" if url == self.request.path else url
+
     def get_form_kwargs(self) -> dict[str, Any]:
         kwargs = super().get_form_kwargs()
         name = self.request.POST.get("demo", "")

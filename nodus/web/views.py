@@ -50,9 +50,9 @@ def show_conversation(request: HttpRequest, conversation_id: int) -> HttpRespons
 
 
 def _tell_version(request: HttpRequest) -> str:
-    """Another one as soon as a conversation has a new message."""
+    """Another one as soon as a conversation has a new message, and for each reader."""
     places = services.list_conversations(reader=request.user).values_list("pk", "latest_id")
-    shown = repr([get_language(), *places]).encode()
+    shown = repr([request.user.pk, get_language(), *places]).encode()
     return f'"{sha256(shown).hexdigest()}"'
 
 
