@@ -1,6 +1,7 @@
 """The messenger as people use it: in a browser, on the real servers."""
 
 import os
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -526,6 +527,54 @@ def test_new_messages_come_while_somebody_looks(page, other_user, samples):
     )
     wait_for_messages(page, ["First", "Second"])
     assert page.execute_script(f"return {count}") == before + 1
+
+
+def test_a_message_that_was_begun_earlier_and_came_later_is_shown(page, other_user):
+    chat = Conversation.objects.get()
+    wait_for(page, lambda: find(page, "#hello").is_displayed())
+    newest = post_message(conversation_id=chat.pk, author=other_user, text="Quick")
+    wait_for_messages(page, ["Quick"])
+
+    slow = post_message(conversation_id=chat.pk, author=other_user, text="Slow")
+    begun_at = newest.created_at - timedelta(seconds=1)
+    Message.objects.filter(pk=slow.pk).update(created_at=begun_at)
+
+    wait_for(page, lambda: set(read_messages(page)) == {"Quick", "Slow"})
+
+
+def test_a_conversation_with_news_is_marked_whatever_its_number(
+    open_page, user, other_user, conversation_of
+):
+    chat = conversation_of(user, other_user)
+    Message.objects.create(pk=1000, conversation=chat, author=other_user, text="news")
+    page = open_page(user, "/")
+    seen = f"localStorage.setItem('seen-{user.pk}', JSON.stringify({{ {chat.pk}: '%s' }}))"
+
+    page.execute_script(seen % 999)
+    page.refresh()
+    assert find_all(page, ".unread")
+
+    page.execute_script(seen % 1000)
+    page.refresh()
+    assert not find_all(page, ".unread")
+    page.execute_script("localStorage.clear()")
+
+
+def test_the_messages_come_when_the_server_is_back(open_page, user, other_user, conversation_of):
+    chat = conversation_of(user, other_user)
+    post_message(conversation_id=chat.pk, author=other_user, text="Hello")
+    page = open_page(user, "/")
+    block = {"urls": ["*/messages?*"]}
+    page.execute_cdp_cmd("Network.enable", {})
+    page.execute_cdp_cmd("Network.setBlockedURLs", block)
+    page.get(page.current_url + f"conversations/{chat.pk}")
+    wait_for(page, lambda: find(page, "#notice").is_displayed())
+
+    page.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+
+    wait_for_messages(page, ["Hello"])
+    assert not find(page, "#notice").is_displayed()
+    assert not find(page, "#log").get_attribute("aria-busy")
 
 
 def test_whoever_reads_older_messages_is_told_of_new_ones(open_chat, chat, other_user, look):

@@ -28,6 +28,8 @@ export class Messages {
   constructor(onProblem) {
     this.onProblem = onProblem;
     this.known = new Set();
+    this.isOpen = false;
+    this.checkedId = null; // the newest message at the last look
     this.olderQuery = null;
     older.addEventListener("click", () => this.showOlder());
     newest.addEventListener("click", () => this.goToNewest());
@@ -47,6 +49,8 @@ export class Messages {
     this.noteOlder(page);
     this.goToNewest();
     log.removeAttribute("aria-busy");
+    this.isOpen = true;
+    this.onProblem("");
     this.sentinel.observe(older);
   }
 
@@ -71,16 +75,22 @@ export class Messages {
     }
   }
 
-  /** Show all that is newer than what is here, if `latestId` is not. */
+  /**
+   * Show all that is newer than what is here, if `latestId` is not. One look more comes after it: a
+   * message that was begun before the newest one may be there only after it.
+   */
   async catchUp(latestId) {
-    if (!latestId || this.known.has(latestId)) return;
+    if (!this.isOpen) return this.open();
+    if (!latestId || this.checkedId === latestId) return;
+    const isKnown = this.known.has(latestId);
     const found = [];
     let page = { next: `?page_size=${PAGE_SIZE}` };
     do {
       page = await this.read(new URL(page.next, location.href).search);
       found.push(...page.results.filter(({ id }) => !this.known.has(id)));
     } while (page.next && this.known.size && !page.results.some(({ id }) => this.known.has(id)));
-    this.add(found);
+    if (found.length) this.add(found);
+    this.checkedId = isKnown ? latestId : null;
   }
 
   /** Show new messages, and follow them where the end was in sight. */

@@ -48,7 +48,10 @@ export function watchNews({ onNews = () => {}, onSilence = () => {} } = {}) {
 async function refresh() {
   const headers = version ? { "If-None-Match": version } : {};
   const response = await fetch(list.dataset.url, { headers, cache: "no-store" });
-  if (response.redirected) location.reload(); // to the login
+  if (response.redirected) {
+    location.reload(); // to the login
+    return false;
+  }
   if (response.status === 304) return false;
   if (!response.ok) throw new Error(response.statusText);
   version = response.headers.get("ETag");
@@ -72,7 +75,7 @@ function decorate() {
       link.setAttribute("aria-current", "page");
       seen[id] = latest;
     }
-    link.classList.toggle("unread", !("mine" in link.dataset) && latest > (seen[id] ?? 0));
+    link.classList.toggle("unread", !("mine" in link.dataset) && Number(latest) > Number(seen[id] ?? 0));
     for (const time of link.querySelectorAll("time")) {
       time.textContent = formatBriefly(new Date(time.dateTime));
     }
