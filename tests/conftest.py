@@ -103,10 +103,11 @@ _services = pytest.StashKey[Any]()
 
 
 @pytest.fixture(autouse=True)
-def _leave_no_broken_connection() -> Iterator[None]:
+def _leave_no_broken_connection(django_db_blocker: Any) -> Iterator[None]:
     """A test that loses its connection may fail, and not all that follow."""
     yield
-    connection.close_if_unusable_or_obsolete()
+    with django_db_blocker.unblock():
+        connection.close_if_unusable_or_obsolete()
 
 
 @pytest.fixture(autouse=True)
