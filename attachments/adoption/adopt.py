@@ -43,8 +43,8 @@ def adopt_attachments(
     A dry run looks at each object where it is, and writes nothing. ``delete_originals`` takes
     nothing over, as it would bring back what was deleted here; it deletes the objects whose copies
     are served, unless a row that was left names them too. ``on_progress`` is called with the number
-    of rows just done. Raises ``StorageUnavailable``, ``DecodingUnavailable``: what was taken over until
-    then stays.
+    of rows just done. Raises ``StorageUnavailable``, ``DecodingUnavailable``: what was taken over
+    until then stays.
     """
     run = _Run(
         users=users,
