@@ -1,5 +1,6 @@
 """How gunicorn serves nodus, in `make run`, in Docker and in the benchmarks."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -44,6 +45,14 @@ def on_starting(server: Any) -> None:
 
     if found := directory.find_directory():
         directory.remove_dead(found)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """What is to follow the answers is still done. But at its end Python collects all there is.
+
+    For each process that takes up to some seconds, and makes memory its own that was shared.
+    """
+    gc.freeze()
 
 
 def child_exit(server: Any, worker: Any) -> None:

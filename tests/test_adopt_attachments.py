@@ -343,8 +343,9 @@ def test_moments_of_another_time_zone(old):
     assert Attachment.objects.get().created_at == datetime(2025, 3, 4, 2, 6, 7, tzinfo=UTC)
 
 
-def test_a_row_without_a_moment_or_metadata(old):
-    old.add(created_at=None, metadata=None)
+@pytest.mark.parametrize("nothing", [None, "null"], ids=["SQL", "JSON"])
+def test_a_row_without_a_moment_or_metadata(old, nothing):
+    old.add(created_at=None, metadata=nothing)
 
     run_json()
 
@@ -359,6 +360,10 @@ def test_a_row_without_a_moment_or_metadata(old):
         (["--table", "nobody"], "The table nobody cannot be read"),
         (["--table", "users"], "The table users has no columns user_id, message_id"),
         (["--table", "attachments"], "is this app's own"),
+        pytest.param(
+            *(["--table", "a.b.c"], "The table a.b.c cannot be read"), marks=pytest.mark.postgres
+        ),
+        (["--table", "\udcff"], "cannot be read"),
         (["--time-zone", "Mars"], "There is no time zone Mars"),
         (["--delete-originals"], "needs --yes"),
     ],
@@ -371,6 +376,37 @@ def test_what_cannot_work_is_told_in_a_line(old, args, reason):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.postgres
+def test_a_moment_that_no_datetime_holds_is_told_in_a_line(old):
+    old.add(created_at="infinity")
+
+    with pytest.raises(CommandError, match="The table attachments_fastapi cannot be read: ") as e:
+        run()
+
+    assert e.value.returncode == 2
+
+
+def test_a_table_with_a_percent_sign_in_its_name(old):
+    old.add()
+    execute('ALTER TABLE attachments_fastapi RENAME TO "100%s"')
+    try:
+        assert run_json("--table", "100%s")["adopted"] == 1
+    finally:
+        execute('ALTER TABLE "100%s" RENAME TO attachments_fastapi')
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("key", ["attachments/../a.png", "./a.png", "..", "a" * 1025])
+def test_a_key_that_stores_refuse_does_not_end_the_run(old, key):
+    execute("ALTER TABLE attachments_fastapi ALTER storage_key TYPE TEXT")
+    old.add(content=None, storage_key=key)
+    old.add()
+
+    report = run_json(status=1)
+
+    assert (report["left"], report["adopted"]) == ({"object_missing": 1}, 1)
+
+
 # The originals
 
 
@@ -380,17 +416,33 @@ def test_originals_go_once_their_copies_are_served(old, bucket, user):
     old.add(storage_key=f"attachments/{shared}/кот.png")  # can, of the same object
     left_key = f"attachments/{shared}/кот.png"
 
+    assert run_json(status=1)["adopted"] == 2
     report = run_json("--delete-originals", "--yes", status=1)
 
     served = set(Attachment.objects.values_list("storage_key", flat=True))
-    assert (report["adopted"], report["originals"], report["deleted"]) == (2, 1, 1)
+    assert (report["known"], report["originals"], report["deleted"]) == (2, 1, 1)
     assert list_keys(bucket) == {*served, left_key}
     assert run_json("--delete-originals", "--yes", status=1)["originals"] == 0
+
+
+@pytest.mark.parametrize("args", [["--yes"], ["--dry-run"]], ids=["run", "dry run"])
+def test_deleting_originals_brings_nothing_back(old, bucket, args):
+    kept, deleted = old.add(), old.add()
+    run_json()
+    Attachment.objects.get(pk=deleted).delete()
+
+    report = run_json("--delete-originals", *args, status=1)
+
+    assert (report["adopted"], report["known"], report["originals"]) == (0, 1, 1)
+    assert report["left"] == {"not_taken_over": 1}
+    assert [str(row.pk) for row in Attachment.objects.all()] == [kept]
+    assert report["deleted"] == (1 if args == ["--yes"] else 0)
 
 
 @pytest.mark.parametrize(("answer", "is_done"), [("yes", True), ("no", False)])
 def test_deleting_originals_asks_who_sits_at_a_terminal(old, bucket, answers, answer, is_done):
     old.add()
+    run()
     asked = answers(answer)
 
     if is_done:
@@ -608,7 +660,7 @@ def die(*args, **kwargs):
 verify.MAX_COPY_IN_REQUEST = 10
 place, step = sys.argv[1].split()
 setattr(eval(place), step, die)
-call_command("adopt_attachments", "--delete-originals", "--yes", "--jobs", "1")
+call_command("adopt_attachments", "--jobs", "1")
 """
 
 

@@ -574,6 +574,14 @@ def test_an_alias_that_cannot_be_used(alias):
         run(f"storage:{alias}")
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_no_name_is_no_directory(name):
+    with pytest.raises(CommandError, match="there is no directory") as stopped:
+        run(name)
+
+    assert stopped.value.returncode == 2
+
+
 @on_both
 def test_nothing_to_verify(dest):
     with pytest.raises(CommandError, match="There is no finished snapshot") as stopped:

@@ -4,8 +4,10 @@
 new one of either that has no cells fails.
 """
 
+import argparse
 import copy
 import json
+import os
 import re
 import signal
 import socket
@@ -24,6 +26,7 @@ from django.core.management import get_commands, load_command_class
 from django.db import connection, connections
 from django.utils import timezone
 
+from attachments.management.terminal import parse_count
 from attachments.models import Attachment
 from attachments.scanning import Outcome, Verdict
 from attachments.tasks import purge_orphans
@@ -388,3 +391,25 @@ def test_an_output_that_takes_nothing_ends_in_a_line():
 
     assert process.returncode == 2
     assert err.endswith("CommandError: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("empty_bucket")
+def test_an_output_that_nobody_reads_ends_in_a_line(bucket):
+    bucket.put_object(Key="attachments/unknown.png", Body=b"x")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        process = commands.start(
+            *("reconcile_storage", "--grace", "0s"), stdout=pipe, stderr=subprocess.PIPE
+        )
+        err = process.communicate(timeout=60)[1]
+
+    assert process.returncode == 2
+    assert err.endswith("CommandError: [Errno 32] Broken pipe\n")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "²", "1.5", "9" * 20, "9" * 5000])
+def test_a_count_that_no_database_holds_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="not a whole number from 1 to 999999999"):
+        parse_count(text)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,10 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from gunicorn.config import Config
+from gunicorn.workers.gthread import _DEFER, TConn
 from prometheus_client.parser import text_string_to_metric_families
 from rest_framework_simplejwt.tokens import AccessToken
 
 from nodus.dev.embedded import find_free_ports
+from nodus.gunicorn_worker import Worker
 from tests.databases import get_database_url
 from tests.proxy import StoreProxy
 from tests.stores import list_keys
@@ -192,3 +196,15 @@ def test_a_store_that_hangs_leaves_the_others_alone(serve, bucket, upload, user)
         assert details == [200] * CONFIRMS
         held.release()
         assert {confirm.result(60) for confirm in confirms} <= {200, 503}
+
+
+def test_a_connection_that_says_nothing_keeps_no_thread(monkeypatch):
+    waits = []
+    monkeypatch.setattr(TConn, "wait_for_data", lambda conn, seconds: waits.append(seconds))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        conn = TConn(Config(), theirs, ("127.0.0.1", 1), ("127.0.0.1", 2))
+
+        assert Worker.handle(object.__new__(Worker), conn) is _DEFER
+
+    assert waits == [0.2]

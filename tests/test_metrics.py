@@ -1,11 +1,13 @@
 """What Prometheus reads, and who else may."""
 
 import os
+import socket
 import threading
 from datetime import timedelta
 
 import pytest
 import requests
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
@@ -197,6 +199,15 @@ def test_a_worker_serves_its_own(settings):
     assert ("attachments_database_up",) not in found  # the server tells those
     with pytest.raises(requests.ConnectionError):
         requests.get(f"http://{bind}/metrics", timeout=10)
+
+
+def test_an_address_that_another_has_is_told(settings):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        bind = f"127.0.0.1:{other.getsockname()[1]}"
+        settings.ATTACHMENTS = {**settings.ATTACHMENTS, "METRICS_BIND": bind}
+
+        with pytest.raises(ImproperlyConfigured, match=f"METRICS_BIND, {bind}: .*in use"):
+            metrics.serve_metrics().__enter__()
 
 
 def test_what_processes_counted_that_are_gone(tmp_path):

@@ -40,12 +40,19 @@ def adopt_attachments(
 ) -> AdoptionReport:
     """Take over the rows that can be, and tell why the others cannot. Safe to repeat.
 
-    A dry run looks at each object where it is, and writes nothing. ``delete_originals`` deletes the
-    objects whose copies are served, unless a row that was left names them too. ``on_progress`` is
-    called with the number of rows just done. Raises ``StorageUnavailable``,
-    ``DecodingUnavailable``: what was taken over until then stays.
+    A dry run looks at each object where it is, and writes nothing. ``delete_originals`` takes
+    nothing over, as it would bring back what was deleted here; it deletes the objects whose copies
+    are served, unless a row that was left names them too. ``on_progress`` is called with the number
+    of rows just done. Raises ``StorageUnavailable``, ``DecodingUnavailable``: what was taken over
+    until then stays.
     """
-    run = _Run(users=users, messages=messages, is_dry_run=is_dry_run, jobs=jobs)
+    run = _Run(
+        users=users,
+        messages=messages,
+        is_dry_run=is_dry_run,
+        takes_over=not delete_originals,
+        jobs=jobs,
+    )
     for batch in source.read(min(batch_size, BATCH_SIZE)):
         run.take(batch)
         on_progress(len(batch))
@@ -59,6 +66,7 @@ class _Run:
     users: Targets
     messages: Targets
     is_dry_run: bool
+    takes_over: bool
     jobs: int
     report: AdoptionReport = field(default_factory=AdoptionReport)
     ledger: Ledger = field(default_factory=Ledger)
@@ -69,9 +77,8 @@ class _Run:
         rows = {row.id: row for row in batch}
         done = self._drop_known(rows)
         attachments = self._make_attachments(rows)
-        act = self._judge if self.is_dry_run else self._adopt
         try:
-            done |= act(attachments)
+            done |= self._act(attachments)
         finally:
             self.ledger.add((row.storage_key, row.id not in done) for row in batch)
 
@@ -104,14 +111,23 @@ class _Run:
                 self.report.leave(error.reason, row_id)
         return made
 
-    def _judge(self, attachments: dict[str, Attachment]) -> set[str]:
+    def _act(self, attachments: dict[str, Attachment]) -> set[str]:
+        """Give the old ids of what is ready now."""
+        if not self.takes_over:
+            for row_id in attachments:
+                self.report.leave(Reason.NOT_TAKEN_OVER, row_id)
+            return set()
+        if self.is_dry_run:
+            self._judge(attachments)
+            return set()
+        return self._adopt(attachments)
+
+    def _judge(self, attachments: dict[str, Attachment]) -> None:
         reasons = run_in_order(judge_original, attachments.values(), threads=self.jobs)
         for (row_id, attachment), reason in zip(attachments.items(), reasons, strict=True):
             self._count(row_id, attachment, reason)
-        return set()
 
     def _adopt(self, attachments: dict[str, Attachment]) -> set[str]:
-        """Give the old ids of what is ready now."""
         adoptions = {row_id: Adoption.begin(item) for row_id, item in attachments.items()}
         note_made(*(item.key for item in adoptions.values()), within=ADOPTING_TIME)
         ended: dict[str, Adoption] = {}

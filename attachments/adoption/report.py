@@ -25,6 +25,7 @@ class Reason(TextChoices):
         "metadata_not_removable",
         _("metadata cannot be removed from the picture"),
     )
+    NOT_TAKEN_OVER = "not_taken_over", _("it was not taken over, or was deleted here since")
     CHANGED_MEANWHILE = "changed_meanwhile", _("something changed meanwhile: run it again")
 
 

@@ -35,7 +35,7 @@ def make_attachment(
         raise LeftAlone(Reason.UNKNOWN_USER)
     if row.message_id is not None and row.message_id not in messages:
         raise LeftAlone(Reason.UNKNOWN_MESSAGE)
-    if not 0 < len(row.storage_key.encode()) <= MAX_KEY_BYTES:
+    if not _can_be_asked_for(row.storage_key):
         raise LeftAlone(Reason.OBJECT_MISSING)
     content_type = choose_content_type(row.content_type, conf.allowed_content_types)
     if content_type is None:
@@ -55,3 +55,8 @@ def make_attachment(
         )
     except (InvalidFilename, InvalidMetadata) as error:
         raise LeftAlone(Reason(error.code)) from error
+
+
+def _can_be_asked_for(key: str) -> bool:
+    """Stores refuse other keys as they refuse a wrong setting, which would end the run."""
+    return 0 < len(key.encode()) <= MAX_KEY_BYTES and not {".", ".."} & {*key.split("/")}

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
 
-from django.db import OperationalError, ProgrammingError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -66,29 +67,32 @@ class Source:
     def _read_columns(self) -> set[str]:
         connection = connections[self.using]
         connection.ensure_connection()
-        # PostgreSQL has an error of its own for a table that is missing; SQLite has not.
-        errors = (
-            (ProgrammingError,)
-            if connection.vendor == "postgresql"
-            else (ProgrammingError, OperationalError)
-        )
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(self._spell("SELECT * FROM {table} LIMIT 0"))
-                return {column[0] for column in cursor.description}
-        except errors as error:
-            reason = str(error).partition("\n")[0]
-            raise SourceUnreadable(table=self.table, reason=reason) from error
+        with self._explaining_errors(), connection.cursor() as cursor:
+            cursor.execute(self._spell("SELECT * FROM {table} LIMIT 0"), ())
+            return {column[0] for column in cursor.description}
 
     def _query(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
-        with connections[self.using].cursor() as cursor:
+        with self._explaining_errors(), connections[self.using].cursor() as cursor:
             cursor.execute(self._spell(statement), params)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
 
+    @contextmanager
+    def _explaining_errors(self) -> Iterator[None]:
+        """A table that is missing, or a moment such as ``infinity``, that no ``datetime`` holds."""
+        try:
+            yield
+        except (DatabaseError, UnicodeError) as error:
+            # SQLite says so of a table that is missing, too.
+            is_away = isinstance(error, OperationalError)
+            if is_away and connections[self.using].vendor == "postgresql":
+                raise
+            reason = str(error).partition("\n")[0]
+            raise SourceUnreadable(table=self.table, reason=reason) from error
+
     def _spell(self, statement: str) -> str:
         quote = connections[self.using].ops.quote_name
-        table = ".".join(quote(part) for part in self.table.split("."))
+        table = ".".join(quote(part) for part in self.table.split(".")).replace("%", "%%")
         return statement.format(table=table, columns=", ".join(map(quote, COLUMNS)))
 
     def _convert(self, row: OldRow) -> OldRow:
@@ -102,20 +106,22 @@ class Source:
         )
 
     def _read_moment(self, value: Any) -> datetime:
-        """Now, if there is none: the guide's column may be null."""
-        moment = parse_datetime(value) if isinstance(value, str) else value
-        if moment is None:
+        """Now, if there is none: the guide's column may be null, and SQLite holds anything."""
+        moment = value
+        if isinstance(value, str):
+            with suppress(ValueError):
+                moment = parse_datetime(value)
+        if not isinstance(moment, datetime):
             return timezone.now()
         return moment if timezone.is_aware(moment) else moment.replace(tzinfo=self.time_zone)
 
 
 def _read_json(value: Any) -> Any:
-    """The value; None if it is not JSON, because a column of SQLite holds anything."""
-    if value is None:
-        return {}
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return None
+    """An empty object for null, in SQL or in JSON: SQLAlchemy stores None as JSON.
+
+    A text that is not JSON stays one: a column of SQLite holds anything.
+    """
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    return {} if value is None else value

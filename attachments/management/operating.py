@@ -29,12 +29,20 @@ class EndingCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             with end_at_outages(str(self.outage_hint)):
-                output = super().execute(*args, **options)
-                self.stdout.flush()
-                return output
+                return self._execute(*args, **options)
         except CommandError as error:
             self._drop_unwritten(error)
             raise
+
+    def _execute(self, *args: Any, **options: Any) -> str | None:
+        """Write all of the output, too, while an error is still told."""
+        try:
+            output = super().execute(*args, **options)
+        except SystemExit:
+            self.stdout.flush()
+            raise
+        self.stdout.flush()
+        return output
 
     def check(self, *args: Any, **kwargs: Any) -> None:
         """Django's checks; if one fails, one line instead of a report."""

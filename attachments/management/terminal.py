@@ -58,9 +58,9 @@ def parse_moment(text: str) -> datetime:
 
 
 def parse_count(text: str) -> int:
-    """Read a whole number above zero. For argparse."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(_("not a whole number above zero: %s") % text)
+    """Read a whole number above zero that a database holds too. For argparse."""
+    if not re.fullmatch(r"\d{1,9}", text) or int(text) == 0:
+        raise argparse.ArgumentTypeError(_("not a whole number from 1 to 999999999: %s") % text)
     return int(text)
 
 
@@ -135,8 +135,15 @@ def print_table(
     for row in rows:
         table.add_row(*map(_format_cell, row))
     width = None if stdout.isatty() else 200
-    console = Console(file=stdout, width=width, no_color=not stdout.isatty(), highlight=False)  # type: ignore[arg-type]
+    console = _Output(file=stdout, width=width, no_color=not stdout.isatty(), highlight=False)  # type: ignore[arg-type]
     console.print(table)
+
+
+class _Output(Console):
+    """By itself it ends the command with 1, and says nothing, when nobody reads its output."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - what the caller is handling
 
 
 def _format_cell(cell: Any) -> str:

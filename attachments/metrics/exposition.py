@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.core.exceptions import ImproperlyConfigured
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -21,12 +22,19 @@ def render_metrics() -> bytes:
 
 @contextmanager
 def serve_metrics() -> Iterator[None]:
-    """Serve what this one process counts at ``METRICS_BIND``, if that is set: for workers."""
+    """Serve what this one process counts at ``METRICS_BIND``, if that is set: for workers.
+
+    Raises ``ImproperlyConfigured`` for an address that cannot be had.
+    """
     if not conf.metrics_bind:
         yield
         return
     host, _, port = conf.metrics_bind.rpartition(":")
-    server, thread = start_http_server(int(port), host.strip("[]"))
+    try:
+        server, thread = start_http_server(int(port), host.strip("[]"))
+    except OSError as error:
+        text = f"Metrics cannot be served at METRICS_BIND, {conf.metrics_bind}: {error}"
+        raise ImproperlyConfigured(text) from error
     try:
         yield
     finally:

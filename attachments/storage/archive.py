@@ -135,9 +135,11 @@ class Archive:
 def open_archive(location: str) -> Archive:
     """The archive at ``storage:ALIAS``, or in a directory. Makes no call to it yet.
 
-    Raises ``BackupUnavailable`` for an alias that STORAGES does not have, and for the one that
-    holds the attachments themselves.
+    Raises ``BackupUnavailable`` for an alias that STORAGES does not have, for the one that holds
+    the attachments themselves, and for no name at all, as an unset variable of a shell gives it.
     """
+    if not location.strip():
+        raise BackupUnavailable(reason=f"there is no directory {location!r}")
     if not location.startswith(ALIAS_PREFIX):
         return Archive(BackupDirectory(location))
     alias = location.removeprefix(ALIAS_PREFIX)

@@ -66,7 +66,10 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--delete-originals",
             action="store_true",
-            help=_("delete the old objects whose copies are served; asks first, see --yes"),
+            help=_(
+                "take nothing over: delete the old objects whose copies are served; asks first, "
+                "see --yes"
+            ),
         )
         parser.add_argument(
             "--yes",
