@@ -206,6 +206,8 @@ def bucket(s3: Any) -> Any:
 @pytest.fixture
 def empty_bucket(bucket: Any) -> Any:
     bucket.objects.all().delete()
+    for upload in bucket.multipart_uploads.all():
+        upload.abort()
     return bucket
 
 

@@ -158,7 +158,9 @@ def _write_rows(copied: list[Adoption]) -> None:
     try:
         with transaction.atomic():
             kept = keep_made(*adoptions)
-            Attachment.objects.bulk_create([adoptions[key].finish() for key in kept])
+            # In the order of the ids: two runs would wait for each other for ever.
+            rows = [item.finish() for key, item in adoptions.items() if key in kept]
+            Attachment.objects.bulk_create(rows)
     except IntegrityError:  # a user or a message went meanwhile, or another run was faster
         kept = set()
     for key in adoptions.keys() - kept:
