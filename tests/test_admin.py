@@ -453,9 +453,9 @@ def test_the_head_of_a_column_sorts_and_says_so(admin, user):
     page = admin.get(LIST).content.decode()
     sorted_page = admin.get(f"{LIST}?o=-{SIZE}").content.decode()
 
-    assert f'<a href="?o={SIZE}.-{AGE}">Size and type</a>' in page
-    assert f'<a href="?o={AGE}">Age</a>' in page
-    assert f'<a href="?o={SIZE}" class="toggle descending"' in sorted_page
+    assert f'href="?o={SIZE}.-{AGE}"' in page
+    assert f'href="?o={AGE}"' in page
+    assert f'href="?o={SIZE}"' in sorted_page
     assert "Only files that are ready" in sorted_page
     assert "Only files that are ready" not in page
 
