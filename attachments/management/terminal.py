@@ -72,6 +72,14 @@ def ask(question: str) -> None:
     raise CommandError(_("Nothing was changed."), returncode=COULD_NOT_RUN)
 
 
+def check_can_ask(option: str) -> None:
+    """End the command with ``COULD_NOT_RUN`` where nobody answers what this option asks."""
+    if sys.stdin.isatty():
+        return
+    text = _("%(option)s asks first. Where there is no terminal, it needs --yes.")
+    raise CommandError(text % {"option": option}, returncode=COULD_NOT_RUN)
+
+
 @contextmanager
 def show_progress(
     description: str, *, total: int | None = None, is_bytes: bool = False, is_hidden: bool = False

@@ -15,7 +15,13 @@ from attachments.adoption import AdoptionReport, Reason, Targets
 from attachments.conf import conf
 from attachments.management.operating import OperatorCommand
 from attachments.management.outages import COULD_NOT_RUN, SOMETHING_IS_WRONG
-from attachments.management.terminal import ask, parse_count, print_table, show_progress
+from attachments.management.terminal import (
+    ask,
+    check_can_ask,
+    parse_count,
+    print_table,
+    show_progress,
+)
 from attachments.policy import get_message_model
 
 
@@ -106,11 +112,7 @@ class Command(OperatorCommand):
         """End before any work if there is no bucket, or if nobody can be asked."""
         storage.ping_bucket()
         if options["delete_originals"] and not (options["dry_run"] or options["may_delete"]):
-            if not sys.stdin.isatty():
-                text = _(
-                    "--delete-originals asks first. Where there is no terminal, it needs --yes."
-                )
-                raise CommandError(text, returncode=COULD_NOT_RUN)
+            check_can_ask("--delete-originals")
             ask(_("Delete the old objects whose copies are served? Old links to them will break."))
 
     def _adopt(self, options: dict[str, Any]) -> AdoptionReport:

@@ -1,4 +1,3 @@
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +8,13 @@ from attachments import backups, storage
 from attachments.backups import Existing
 from attachments.management.backups import EXIT_STATUSES, MAX_SHOWN, BackupCommand
 from attachments.management.outages import COULD_NOT_RUN
-from attachments.management.terminal import Shortlist, ask, print_table, show_progress
+from attachments.management.terminal import (
+    Shortlist,
+    ask,
+    check_can_ask,
+    print_table,
+    show_progress,
+)
 
 
 class Command(BackupCommand):
@@ -103,11 +108,8 @@ class Command(BackupCommand):
                     "name is right, setup_storage makes the bucket."
                 )
                 raise CommandError(text, returncode=COULD_NOT_RUN)
-        elif options["existing"] is Existing.OVERWRITE and not (
-            options["may_overwrite"] or sys.stdin.isatty()
-        ):
-            text = _("--overwrite asks first. Where there is no terminal, it needs --yes.")
-            raise CommandError(text, returncode=COULD_NOT_RUN)
+        elif options["existing"] is Existing.OVERWRITE and not options["may_overwrite"]:
+            check_can_ask("--overwrite")
 
     def _confirm(self, preview: backups.RestoreReport, options: dict[str, Any]) -> None:
         """Show what is different. Raise ``WouldOverwrite`` if it may not be overwritten."""
