@@ -358,7 +358,7 @@ def test_rows_that_do_not_fit_are_refused_whole(
     back_up(src)
     lose_everything(bucket)
     django_user_model.objects.create_user("nobody")
-    django_user_model.objects.create_user("alice")  # with another id
+    django_user_model.objects.create_user("alice", pk=user.pk + 1)
 
     with pytest.raises(CommandError, match=r"do not fit.*auth_user_username") as stopped:
         run(src, "--overwrite", "--no-input")
