@@ -2,16 +2,54 @@
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
-from psycopg import Connection
+from psycopg import Connection, OperationalError
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 from psycopg_pool.base import AttemptWithBackoff
 
+
+class PatientConnection(Connection[Any]):
+    """A connection that gives up a statement without an answer, if ``patience`` says when.
+
+    A server that hangs sends nothing, and neither does a machine that is gone. Without a limit, a
+    request keeps its thread until the operating system gives up: a quarter of an hour, or never.
+    """
+
+    patience: ClassVar[float | None] = None
+    """Seconds for each statement of this process, or for each part of its result."""
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.patience is None:
+            return super().wait(gen, *args, **kwargs)
+        try:
+            return super().wait(gen, *args, **{"timeout": self.patience, **kwargs})
+        except OperationalError as error:
+            if self.info.transaction_status != TransactionStatus.ACTIVE:
+                raise
+            self.close()  # an answer that comes yet would be taken for that of the next statement
+            message = f"PostgreSQL gave no answer within {self.patience} s."
+            raise OperationalError(message) from error
+
+
 # A request waits for a connection no longer than a client waits for an answer.
 _WAIT_SECONDS = 1.5
-_POOL = {"min_size": 1, "max_size": 8, "timeout": _WAIT_SECONDS}
+_POOL = {
+    "min_size": 1,
+    "max_size": 8,
+    "timeout": _WAIT_SECONDS,
+    "connection_class": PatientConnection,
+}
+# Commands and workers, whose statements may take long, notice within a minute that the machine at
+# the other end is gone.
+_LIVENESS = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # ms
+}
 # A pool pauses after each connection that does not work any more, each time twice as long. From its
 # own second on, the four that a restart broke would take longer than a request waits.
 _FIRST_PAUSE_SECONDS = 0.01
@@ -68,6 +106,7 @@ def complete_postgres(config: dict[str, Any], *, is_pgbouncer: bool) -> dict[str
         **config,
         "OPTIONS": {
             "connect_timeout": 2,  # libpq takes no less
+            **_LIVENESS,
             # PostgreSQL parses and plans a statement once per connection.
             "server_side_binding": True,
             "prepare_threshold": None if is_pgbouncer else 5,

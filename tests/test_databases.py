@@ -13,15 +13,32 @@ from urllib.parse import urlsplit
 import environ
 import psycopg
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 
-from nodus.databases import complete_postgres
+from attachments.models import Attachment
+from nodus.databases import PatientConnection, complete_postgres
 from nodus.dev.embedded import find_free_ports
 from tests.databases import get_database_url
 
 URL = "postgres://nodus:secret@db.example.com/nodus"
-POOL = {"min_size": 1, "max_size": 8, "timeout": 1.5}
-PREPARED = {"connect_timeout": 2, "server_side_binding": True, "prepare_threshold": 5}
+POOL = {
+    "min_size": 1,
+    "max_size": 8,
+    "timeout": 1.5,
+    "connection_class": PatientConnection,
+}
+LIVENESS = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+PREPARED = {
+    "connect_timeout": 2,
+    **LIVENESS,
+    "server_side_binding": True,
+    "prepare_threshold": 5,
+}
 
 
 def read(query="", *, is_pgbouncer=False):
@@ -147,6 +164,73 @@ def test_a_page_that_gets_no_connection(request, staff_user, client):
 
 def test_a_request_waits_for_a_connection_for_less_than_a_client_may():
     assert read()["OPTIONS"]["pool"]["timeout"] < 2
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Statements get an answer soon, or are given up; connections of others may be in the pool."""
+    connection.close()
+    connection.close_pool()
+    monkeypatch.setattr(PatientConnection, "patience", 0.3)
+    yield
+    connection.close()
+    connection.close_pool()
+
+
+@contextmanager
+def hold_table(name):
+    with psycopg.connect(get_database_url()) as other:
+        other.execute(f"LOCK TABLE {name}")
+        yield
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_without_an_answer_is_given_up(user, api, impatient):
+    caller = api(user)
+
+    with hold_table("attachments"):
+        response = caller.get("/api/v1/attachments")
+
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert response.json()["errors"][0]["code"] == "database_unavailable"
+    connection.close()  # as a server does after each request
+    assert caller.get("/api/v1/attachments").status_code == 200
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_without_an_answer_is_rolled_back(user, impatient):
+    with (
+        hold_table("attachments"),
+        pytest.raises(OperationalError, match="no answer within"),
+        transaction.atomic(),
+    ):
+        type(user).objects.filter(pk=user.pk).update(first_name="New")
+        Attachment.objects.exists()
+
+    user.refresh_from_db()
+    assert user.first_name == ""
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_an_error_that_the_server_tells_keeps_the_connection(impatient):
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 1")
+        with pytest.raises(OperationalError, match="canceling statement"):
+            cursor.execute("SELECT pg_sleep(5)")
+
+        cursor.execute("SET statement_timeout = 0")
+
+
+def test_a_server_waits_for_each_statement_less_than_a_proxy_does():
+    ask = "import nodus.wsgi, nodus.databases; print(nodus.databases.PatientConnection.patience)"
+
+    asked = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True)
+
+    assert asked.stdout == "30\n"
+    assert PatientConnection.patience is None  # commands take their time
 
 
 # PgBouncer, as Debian has it
