@@ -435,6 +435,22 @@ def test_pictures_open_by_keyboard(open_chat, look):
     assert page.switch_to.active_element == views[1]
 
 
+def test_a_picture_that_was_deleted_meanwhile_says_so(open_chat, look):
+    page = open_chat()
+    views = find_all(page, ".view")
+    Attachment.objects.get(filename="First evening.jpg").delete()
+    # Past the browser's cache, which has it: these messages show no thumbnails.
+    page.execute_script("arguments[0].dataset.source += '?anew'", views[1])
+
+    views[1].send_keys(Keys.ENTER)
+
+    wait_for(page, lambda: "may have been deleted" in find(page, "#lightbox").text)
+    look("missing-picture")
+    press(page, Keys.ARROW_LEFT)
+    wait_until(page, "document.querySelector('#lightbox img').naturalWidth > 0")
+    assert "deleted" not in find(page, "#lightbox").text
+
+
 def test_recordings_play_in_their_place(open_chat):
     page = open_chat()
 

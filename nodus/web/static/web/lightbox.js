@@ -18,7 +18,7 @@ export function openPicture(button) {
 function show(wanted) {
   place = (wanted + buttons.length) % buttons.length;
   const { name, source, save } = buttons[place].dataset;
-  box.classList.add("is-loading");
+  box.className = "is-loading";
   picture.src = source;
   picture.alt = name;
   find(".name").textContent = name;
@@ -28,7 +28,8 @@ function show(wanted) {
   for (const arrow of [find(".previous"), find(".next")]) arrow.hidden = buttons.length < 2;
 }
 
-picture.addEventListener("load", () => box.classList.remove("is-loading"));
+picture.addEventListener("load", () => (box.className = ""));
+picture.addEventListener("error", () => (box.className = "is-missing"));
 find(".previous").addEventListener("click", () => show(place - 1));
 find(".next").addEventListener("click", () => show(place + 1));
 find(".close").addEventListener("click", () => box.close());
