@@ -1177,6 +1177,28 @@ def test_an_inline_takes_uploads_where_its_host_lets_it(admin, user, message_of,
     )
 
 
+def test_an_inline_whose_upload_is_taken_meanwhile_says_so(admin, user, message_of, monkeypatch):
+    message, other = message_of(user), message_of(user)
+    address = f"/admin/messaging/message/{message.pk}/change/"
+    (mine,) = make_rows(type(user).objects.get(username="root"))
+    monkeypatch.setattr(AttachmentInline, "can_upload", True)
+    form = FormReader(admin.get(address).content.decode()).fields
+
+    def link_late(**kwargs):
+        Attachment.objects.filter(pk=mine.pk).update(message=other)
+        services.link_attachments(**kwargs)
+
+    monkeypatch.setattr("attachments.admin.inlines.link_attachments", link_late)
+    answers = {"conversation": message.conversation_id, "author": user.pk, "text": "new"}
+    uploads = {"attachments-upload-uploads": [str(mine.pk)]}
+
+    page = admin.post(address, {**form, **answers, **uploads}, follow=True).content.decode()
+
+    assert "The files were not attached: The attachment already hangs" in page
+    message.refresh_from_db()
+    assert (message.text, message.attachments.count()) == ("new", 0)
+
+
 def test_an_inline_takes_uploads_of_who_may_add_attachments(sign_in, user, message_of, monkeypatch):
     monkeypatch.setattr(AttachmentInline, "can_upload", True)
     message = message_of(user)

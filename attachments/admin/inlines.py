@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from attachments.admin import display
+from attachments.errors import AttachmentError
 from attachments.forms import AttachmentField
 from attachments.models import Attachment
 from attachments.policy import User, get_limits
@@ -47,6 +48,7 @@ class UploadForm(forms.Form):
 class NewestFormSet(BaseInlineFormSet):
     """Has no forms, so that saving the page cannot fail because files came meanwhile."""
 
+    request: HttpRequest
     site: admin.AdminSite
     uploader: User | None
     """Who may upload here, if anybody."""
@@ -71,11 +73,17 @@ class NewestFormSet(BaseInlineFormSet):
 
     def save(self, commit: bool = True) -> list[Any]:
         """Hang what was uploaded on the message."""
-        self.changed_objects, self.deleted_objects = [], []
-        self.new_objects = self.upload_form.cleaned_data["uploads"] if self.upload_form else []
-        if self.uploader and self.new_objects:
-            ids = [attachment.pk for attachment in self.new_objects]
-            link_attachments(attachment_ids=ids, message=self.instance, user=self.uploader)
+        self.changed_objects, self.deleted_objects, self.new_objects = [], [], []
+        uploads = self.upload_form.cleaned_data["uploads"] if self.upload_form else []
+        if self.uploader and uploads:
+            ids = [attachment.pk for attachment in uploads]
+            try:
+                link_attachments(attachment_ids=ids, message=self.instance, user=self.uploader)
+            except AttachmentError as error:  # since the form looked: the page is saved without
+                text = _("The files were not attached: %s") % error.detail
+                messages.error(self.request, text)
+            else:
+                self.new_objects = uploads
         return self.new_objects
 
     def get_queryset(self) -> Any:
@@ -130,7 +138,7 @@ class AttachmentInline(admin.TabularInline):
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)
-        formset.site = self.admin_site  # type: ignore[attr-defined]
+        formset.request, formset.site = request, self.admin_site  # type: ignore[attr-defined]
         may_upload = self.can_upload and super().has_add_permission(request, obj)
         is_of_message = formset.fk.name == "message"  # type: ignore[attr-defined]
         formset.uploader = request.user if may_upload and is_of_message else None  # type: ignore[attr-defined]
