@@ -132,15 +132,31 @@ def test_a_foreign_key_that_the_database_does_not_hold_protects_nothing(user, at
 def test_what_is_protected_behind_a_row_that_would_go_is_seen_beforehand(
     user, attachment_of, host_model, cover
 ):
-    kept, _gone = attachment_of(user), attachment_of(user)
+    kept, gone = attachment_of(user), attachment_of(user)
     album = cover(CASCADE)
     song = host_model("Song", album=ForeignKey(album, on_delete=PROTECT, related_name="+"))
     song.objects.create(album=album.objects.create(file=kept))
+    album.objects.create(file=gone)  # without a song
     age()
 
     assert services.preview_purge().protected == 1
     assert services.purge_attachments().protected == 1
     assert list_rows() == {kept.pk}
+
+
+def test_rows_of_the_host_that_hang_on_each_other_end_the_search(user, attachment_of, host_model):
+    comment = host_model(
+        "Comment",
+        file=ForeignKey(Attachment, on_delete=CASCADE, related_name="+"),
+        answered=ForeignKey("self", null=True, on_delete=CASCADE, related_name="+"),
+    )
+    first = comment.objects.create(file=attachment_of(user))
+    comment.objects.create(file=attachment_of(user), answered=first)
+
+    deletion = services.delete_attachments(Attachment.objects.all())
+
+    assert deletion == services.Deletion(deleted=2, protected=0)
+    assert not comment.objects.exists()
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
