@@ -81,6 +81,25 @@ def test_without_workers_nobody_is_missed(settings):
     assert WorkerSign.objects.get().asked_at is None
 
 
+def test_a_worker_that_was_seen_and_begins_nothing_any_more():
+    services.note_sign()
+    services.note_question()
+    services.note_question()
+
+    grow_older(seen_at=timedelta(minutes=1), asked_at=timedelta(seconds=11))
+
+    assert services.find_silence() == WorkerSign.objects.get()
+
+
+def test_a_question_is_no_sign_of_a_worker():
+    services.note_question()
+    assert not services.has_seen_worker()
+
+    services.note_sign()
+
+    assert services.has_seen_worker()
+
+
 def test_a_worker_that_does_not_keep_its_promise():
     services.note_sign(next_within=timedelta(minutes=2))
     assert services.find_silence() is None
