@@ -9,13 +9,14 @@ from attachments import events, services, storage
 from attachments.errors import ContentMismatch, ContentTypeNotAllowed, NotUploaded
 from attachments.event_log import log_event
 from attachments.models import Attachment
-from attachments.services import process
+from attachments.services import process, telling
 from tests.stores import take_store_away
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_file_from_presign_to_deletion(user, upload, message_of, samples, told):
+def test_a_file_from_presign_to_deletion(user, upload, message_of, samples, told, monkeypatch):
+    monkeypatch.setattr(telling, "monotonic", itertools.count(1000, 2.5).__next__)
     message = message_of(user)
     size = len(samples["image/png"])
 
@@ -28,7 +29,7 @@ def test_a_file_from_presign_to_deletion(user, upload, message_of, samples, told
     what = {"content_type": "image/png", "size_bytes": size}
     assert told("presigned") == [{**who, **what, "filename": "file", "is_replayed": False}]
     assert told("published") == [{**who, **what, "message_id": None, "seconds": ANY}]
-    assert told("confirmed") == [{**who, **what, "result": "ready", "seconds": ANY}]
+    assert told("confirmed") == [{**who, **what, "result": "ready", "seconds": 2.5}]
     assert told("linked") == [{"message_id": message.pk, "user_id": user.pk, "count": 1}]
     assert told("deleted") == [{"attachment_id": ticket.attachment_id, "count": 1}]
     assert told("objects_deleted")[-1] == {"count": 2, "refused_count": 0}
@@ -90,6 +91,16 @@ def test_a_confirm_that_came_too_early(user, upload, told):
 
     assert told("confirmed")[0]["result"] == "not_uploaded"
     assert [call["outcome"] for call in told("store_called")] == ["missing"]
+
+
+def test_a_confirm_that_fails_otherwise(user, upload, told, monkeypatch):
+    ticket = upload(user)
+    monkeypatch.setattr(storage, "copy_object", lambda: "without the arguments")
+
+    with pytest.raises(TypeError):
+        services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    assert told("confirmed")[0]["result"] == "error"
 
 
 @pytest.mark.parametrize("how", ["one by one", "at once"])

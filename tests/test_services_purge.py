@@ -383,13 +383,17 @@ def test_what_a_killed_check_of_the_store_left_is_swept(bucket, forms_are_over, 
     assert list_keys(bucket) == {"attachments/another"}
 
 
-def test_a_copy_in_parts_that_no_row_names_is_aborted(bucket, monkeypatch):
+def test_a_copy_in_parts_that_no_row_names_is_aborted(bucket, monkeypatch, caplog):
     """It was begun by a process that died before it could say so."""
     bucket.Object("attachments/x").initiate_multipart_upload()
     assert services.purge_attachments().row_count == 0
     assert list(storage.list_copies("attachments/"))
 
     monkeypatch.setattr(purge, "COPY_GRACE", timedelta(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "abort_copy", lambda **kwargs: "AccessDenied: locked")
+        services.purge_attachments()
+    assert "The store refuses to delete 1 (AccessDenied): attachments/x" in caplog.text
     services.purge_attachments()
 
     assert not list(storage.list_copies("attachments/"))
@@ -525,6 +529,7 @@ def test_the_store_goes_down_while_a_purge_does_the_work_of_workers(user, upload
 
     monkeypatch.setattr(storage, "copy_object", fail)
 
+    assert services.preview_purge().processed == 1
     with pytest.raises(StorageUnavailable):
         services.purge_attachments()
 

@@ -381,6 +381,24 @@ def test_what_another_machine_scans_at_this_moment_is_not_published(
     assert (row.status, held.status, held.copy_key) == ("ready", "scanning", attempt.key)
 
 
+def test_one_that_cannot_be_published_keeps_no_other_from_it(
+    user, confirm, use_scanner, real_clamd, monkeypatch
+):
+    broken, other = confirm(user), confirm(user)
+    use_scanner("")
+
+    def release_or_fail(attachment):
+        if attachment.pk == broken.pk:
+            raise StorageUnavailable
+        scan.release_unscanned(attachment)
+
+    monkeypatch.setattr(process, "release_unscanned", release_or_fail)
+
+    assert services.publish_unscanned() == 1
+    assert Attachment.find(other.pk).is_ready
+    assert Attachment.find(broken.pk).status == "scanning"
+
+
 class Hasty:
     """A scanner of the host that does not read the file."""
 
