@@ -16,6 +16,7 @@ from attachments import events, metrics, probes, services
 from attachments.metrics import gauges
 from attachments.metrics.directory import remove_dead
 from attachments.models import Attachment, ObjectDeletion, PeriodicJob, WorkerSign
+from attachments.services import backlogs
 from nodus.dev.embedded import find_free_ports
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -122,7 +123,7 @@ def test_what_waits(user, upload):
         rows.update(status=status, waiting_since=waiting_since, **times)
     Attachment.objects.filter(pk=pending).update(created_at=now - 2 * hour)
     ObjectDeletion.objects.create(key="looked for again", due_at=now + hour)
-    ObjectDeletion.objects.create(key="due", due_at=now)
+    ObjectDeletion.objects.create(key="due", due_at=now - hour)
     ObjectDeletion.objects.create(
         key="refused", attempts=1, due_at=now + hour, last_error="AccessDenied"
     )
@@ -154,6 +155,16 @@ def test_what_waits(user, upload):
     assert found["attachments_worker_seen_timestamp_seconds",] == pytest.approx(now.timestamp())
     assert found["attachments_worker_silent",] == 1
     assert found["attachments_database_up",] == 1
+
+
+def test_what_is_over_hides_nothing_that_waits(user, upload, monkeypatch):
+    monkeypatch.setattr(backlogs, "MAX_COUNTED", 1)
+    over = upload(user, content=None)
+    Attachment.objects.update(status="rejected")
+    waiting = upload(user, content=None)
+
+    assert over.expires_at < waiting.expires_at
+    assert read()["attachments_waiting", "pending"] == 1
 
 
 @pytest.mark.postgres
