@@ -1,19 +1,22 @@
 """What is told of attachments, and that it is told with the facts that the event names."""
 
+import itertools
 from unittest.mock import ANY
 
 import pytest
 
-from attachments import events, services
+from attachments import events, services, storage
 from attachments.errors import ContentMismatch, ContentTypeNotAllowed, NotUploaded
 from attachments.event_log import log_event
 from attachments.models import Attachment
+from attachments.services import process, telling
 from tests.stores import take_store_away
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_file_from_presign_to_deletion(user, upload, message_of, samples, told):
+def test_a_file_from_presign_to_deletion(user, upload, message_of, samples, told, monkeypatch):
+    monkeypatch.setattr(telling, "monotonic", itertools.count(1000, 2.5).__next__)
     message = message_of(user)
     size = len(samples["image/png"])
 
@@ -26,10 +29,22 @@ def test_a_file_from_presign_to_deletion(user, upload, message_of, samples, told
     what = {"content_type": "image/png", "size_bytes": size}
     assert told("presigned") == [{**who, **what, "filename": "file", "is_replayed": False}]
     assert told("published") == [{**who, **what, "message_id": None, "seconds": ANY}]
-    assert told("confirmed") == [{**who, **what, "result": "ready", "seconds": ANY}]
+    assert told("confirmed") == [{**who, **what, "result": "ready", "seconds": 2.5}]
     assert told("linked") == [{"message_id": message.pk, "user_id": user.pk, "count": 1}]
     assert told("deleted") == [{"attachment_id": ticket.attachment_id, "count": 1}]
     assert told("objects_deleted")[-1] == {"count": 2, "refused_count": 0}
+
+
+def test_originals_that_go_after_the_answers(user, upload, told, monkeypatch):
+    tickets = [upload(user) for _ in range(3)]
+    for ticket in tickets:
+        services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+    refused = {f"pending/{tickets[0].attachment_id}": "AccessDenied: locked"}
+    monkeypatch.setattr(storage, "delete_objects", lambda keys: refused)
+
+    services.remove_now()
+
+    assert told("objects_deleted") == [{"count": 2, "refused_count": 1}]
 
 
 def test_each_event_is_told_with_the_facts_that_it_names(user, upload, told):
@@ -78,6 +93,16 @@ def test_a_confirm_that_came_too_early(user, upload, told):
     assert [call["outcome"] for call in told("store_called")] == ["missing"]
 
 
+def test_a_confirm_that_fails_otherwise(user, upload, told, monkeypatch):
+    ticket = upload(user)
+    monkeypatch.setattr(storage, "copy_object", lambda: "without the arguments")
+
+    with pytest.raises(TypeError):
+        services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+
+    assert told("confirmed")[0]["result"] == "error"
+
+
 @pytest.mark.parametrize("how", ["one by one", "at once"])
 def test_many_deletions_are_one_event(user, attachment_of, told, how):
     for _ in range(3):
@@ -122,7 +147,8 @@ def test_a_purge(user, upload, told):
     assert (purged["stale"], purged["expired"]) == (1, 0)
 
 
-def test_a_scan(user, upload, real_clamd, told):
+def test_a_scan(user, upload, real_clamd, told, monkeypatch):
+    monkeypatch.setattr(process, "monotonic", itertools.count(1000, 2.5).__next__)
     ticket = upload(user)
     services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
 
@@ -130,7 +156,10 @@ def test_a_scan(user, upload, real_clamd, told):
 
     (scanned,) = told("scanned")
     assert (scanned["outcome"], scanned["attachment_id"]) == ("clean", ticket.attachment_id)
-    assert [step["step"] for step in told("processed")] == ["scan", "inspect"]
+    assert told("processed") == [
+        {"attachment_id": ticket.attachment_id, "step": step, "seconds": 2.5}
+        for step in ("scan", "inspect")
+    ]
 
 
 def test_a_scanner_that_is_down(user, upload, use_scanner, told):

@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from attachments import events, metrics, probes, services
 from attachments.metrics import gauges
 from attachments.metrics.directory import remove_dead
-from attachments.models import Attachment, ObjectDeletion, WorkerSign
+from attachments.models import Attachment, ObjectDeletion, PeriodicJob, WorkerSign
+from attachments.services import backlogs
 from nodus.dev.embedded import find_free_ports
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -109,25 +110,61 @@ def test_series_of_errors_are_there_before_the_first_one():
 
 def test_what_waits(user, upload):
     now = timezone.now()
-    upload(user, content=None)
-    upload(user, content=None)
-    Attachment.objects.filter(pk=Attachment.objects.first().pk).update(
-        status="scanning", waiting_since=now - timedelta(hours=1), lease_expires_at=now
+    hour = timedelta(hours=1)
+    pending, *others = (upload(user, content=None).attachment_id for _ in range(5))
+    times = {"lease_expires_at": now, "created_at": now - 3 * hour}
+    for pk, status, waiting_since in zip(
+        others,
+        ["scanning", "scanning", "verifying", "verifying"],
+        [now - hour, now, now - hour / 2, None],  # nobody has handed the last one over
+        strict=True,
+    ):
+        rows = Attachment.objects.filter(pk=pk)
+        rows.update(status=status, waiting_since=waiting_since, **times)
+    Attachment.objects.filter(pk=pending).update(created_at=now - 2 * hour)
+    ObjectDeletion.objects.create(key="looked for again", due_at=now + hour)
+    ObjectDeletion.objects.create(key="due", due_at=now - hour)
+    ObjectDeletion.objects.create(
+        key="refused", attempts=1, due_at=now + hour, last_error="AccessDenied"
     )
-    ObjectDeletion.objects.create(key="a", attempts=1, due_at=now + timedelta(hours=1))
     WorkerSign.objects.create(seen_at=now, expected_by=now - timedelta(seconds=1))
+    for number in (1, 2):
+        PeriodicJob.objects.create(name=str(number), due_at=now + number * hour)
 
     found = read()
 
-    counts = {name: found["attachments_waiting", name] for name in ("pending", "scanning", "stuck")}
-    assert counts == {"pending": 1, "scanning": 1, "stuck": 1}
-    since = found["attachments_waiting_since_timestamp_seconds", "stuck"]
-    assert since == pytest.approx((now - timedelta(hours=1)).timestamp(), abs=0.001)
-    assert found["attachments_waiting", "deletions"] == 1
-    assert found["attachments_waiting", "verifying"] == 0
+    counts = {labels[1]: found[labels] for labels in found if labels[0] == "attachments_waiting"}
+    assert counts == {
+        "pending": 1,
+        "verifying": 1,
+        "scanning": 2,
+        "stuck": 2,
+        "deletions": 2,
+        "failing_deletions": 1,
+    }
+    for kind, moment in {
+        "pending": now - 2 * hour,
+        "verifying": now - hour / 2,
+        "scanning": now - hour,
+        "stuck": now - hour,
+    }.items():
+        since = found["attachments_waiting_since_timestamp_seconds", kind]
+        assert since == pytest.approx(moment.timestamp(), abs=0.001), kind
+    due_at = found["attachments_schedule_due_timestamp_seconds",]
+    assert due_at == pytest.approx((now + hour).timestamp(), abs=0.001)
     assert found["attachments_worker_seen_timestamp_seconds",] == pytest.approx(now.timestamp())
     assert found["attachments_worker_silent",] == 1
     assert found["attachments_database_up",] == 1
+
+
+def test_what_is_over_hides_nothing_that_waits(user, upload, monkeypatch):
+    monkeypatch.setattr(backlogs, "MAX_COUNTED", 1)
+    over = upload(user, content=None)
+    Attachment.objects.update(status="rejected")
+    waiting = upload(user, content=None)
+
+    assert over.expires_at < waiting.expires_at
+    assert read()["attachments_waiting", "pending"] == 1
 
 
 @pytest.mark.postgres

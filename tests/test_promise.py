@@ -19,6 +19,7 @@ from attachments.errors import (
     ContentMismatch,
     NotUploaded,
     RejectedUpload,
+    SizeMismatch,
     StorageUnavailable,
 )
 from attachments.models import Attachment, ObjectDeletion
@@ -345,7 +346,7 @@ def test_a_large_file_is_verified_by_a_worker(user, upload, samples, small_limit
 
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_a_copy_in_parts_whose_upload_is_aborted(
-    user, upload, samples, small_limits, bucket, monkeypatch, is_lost
+    user, upload, samples, small_limits, bucket, monkeypatch, caplog, is_lost
 ):
     """By whoever took the row; or else by the store, and then a later run does it."""
     ticket = upload(user, content=samples["image/png"] + b"\0" * (6 * 2**20))
@@ -366,6 +367,7 @@ def test_a_copy_in_parts_whose_upload_is_aborted(
 
     row = Attachment.objects.get()
     assert (row.status, row.is_leased) == ("verifying", True)
+    assert "reported as made" not in caplog.text  # no part of it was
     assert not list(bucket.objects.filter(Prefix=f"attachments/{ticket.attachment_id}/"))
 
 
@@ -385,6 +387,41 @@ def test_a_large_file_that_is_not_what_was_declared(user, upload, bucket, small_
     with pytest.raises(ContentMismatch):
         confirm(ticket, user)
     assert not list(bucket.objects.filter(Prefix=f"attachments/{ticket.attachment_id}"))
+
+
+def test_a_large_file_of_another_size_is_not_copied(
+    user, upload, bucket, samples, small_limits, store_calls
+):
+    ticket = upload(user, content=None, size_bytes=8 * 2**20)
+    content = samples["image/png"] + b"\0" * (6 * 2**20)
+    bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=content)
+    confirm(ticket, user)
+    store_calls()
+
+    services.process_attachment(attachment_id=ticket.attachment_id)
+
+    assert "UploadPartCopy" not in store_calls()
+    with pytest.raises(SizeMismatch):
+        confirm(ticket, user)
+
+
+def test_a_large_file_that_is_replaced_under_its_copy_is_no_outage(
+    user, upload, bucket, samples, small_limits, monkeypatch
+):
+    ticket = upload(user, content=samples["image/png"] + b"\0" * (6 * 2**20))
+    confirm(ticket, user)
+    copy_in_parts = storage.copy_in_parts
+
+    def replace(*, source, **kwargs):
+        bucket.put_object(Key=source, Body=EXE + b"\0" * (6 * 2**20))
+        copy_in_parts(source=source, **kwargs)
+
+    monkeypatch.setattr(storage, "copy_in_parts", replace)
+
+    report = services.process_waiting()
+
+    assert (report.outage, report.waiting) == (None, 1)
+    assert Attachment.objects.get().status == "verifying"
 
 
 def test_a_large_file_that_went_before_the_worker_came(user, upload, bucket, samples, small_limits):

@@ -814,6 +814,17 @@ def test_nothing_is_lost_when_the_store_fails(user, upload, bucket, samples, ste
     assert confirm(ticket, user).is_ready
 
 
+def test_a_copy_that_is_not_there_is_an_outage_and_told(user, upload, monkeypatch, caplog):
+    ticket = upload(user)
+    monkeypatch.setattr(storage, "copy_object", lambda **kwargs: "")
+
+    with pytest.raises(StorageUnavailable):
+        confirm(ticket, user)
+
+    assert "A copy that the store reported as made is not there." in caplog.text
+    assert Attachment.objects.get().status == "pending"
+
+
 def test_failing_to_remove_the_pending_object_is_no_error(user, upload, bucket, monkeypatch):
     ticket = upload(user)
 

@@ -7,6 +7,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import timedelta
+from itertools import islice
+from uuid import uuid4
 
 import pytest
 import requests
@@ -378,6 +380,54 @@ def test_what_fails_again_and_again_is_tried_less_often(ready, monkeypatch):
     assert timedelta(0) < RETRY_AFTER[3] - wait < timedelta(seconds=30)
     assert services.find_retry_time(attachment.pk) == attachment.lease_expires_at
     assert services.process_waiting().failed == 0
+    assert (process.count_waiting(), process.count_waiting(with_put_off=True)) == (0, 1)
+
+
+def test_what_nobody_put_off_is_tried_again_a_little_later(ready):
+    for attachment_id in (ready().pk, uuid4()):
+        wait = services.find_retry_time(attachment_id) - timezone.now()
+        assert timedelta(0) < RETRY_AFTER[0] - wait < timedelta(seconds=30)
+
+
+def test_one_that_is_asked_for_is_processed_alone(ready):
+    asked, other = ready(), ready()
+
+    services.process_attachment(attachment_id=asked.pk)
+
+    other.refresh_from_db(), asked.refresh_from_db()
+    assert asked.is_inspected
+    assert (other.is_inspected, other.tries, other.lease_expires_at) == (False, 0, None)
+
+
+def test_a_run_is_over_when_some_in_a_row_meet_an_outage(ready, monkeypatch):
+    """It tells of the store before all else."""
+    store_away, unable = StorageUnavailable(), DecodingUnavailable(reason="no more processes")
+    outcomes = [store_away, unable, ValueError(), unable, unable, None, unable, unable, unable]
+    look, left = inspect.inspect_file, [*outcomes]
+
+    def look_or_fail(file, **options):
+        if error := left.pop(0):
+            raise error
+        return look(file, **options)
+
+    for _ in [*outcomes, "one more"]:
+        ready()
+    monkeypatch.setattr(inspect, "inspect_file", look_or_fail)
+    report = services.process_waiting()
+
+    assert report == process.ProcessReport(processed=1, failed=8, waiting=9, outage=store_away)
+    assert Attachment.objects.filter(is_inspected=False, tries=0).count() == 1
+
+
+def test_each_is_tried_once_though_none_changes(ready, monkeypatch):
+    monkeypatch.setattr(process, "BATCH_SIZE", 1)
+    once, twice, *fresh = sorted(ready().pk for _ in range(4))
+    for pk, tries in ((once, 1), (twice, 2)):
+        Attachment.objects.filter(pk=pk).update(tries=tries)
+
+    tried = process.try_each(Attachment.objects.ready(), lambda attachment_id: None)
+
+    assert [pk for pk, _error in islice(tried, 6)] == [*fresh, once, twice]
 
 
 def test_an_object_that_is_missing_is_not_looked_for_at_each_run(ready):
@@ -441,6 +491,7 @@ def test_no_room_for_one_file_keeps_no_other_waiting(ready, monkeypatch):
     report = services.process_waiting()
 
     assert (report.processed, report.failed, report.waiting) == (1, 1, 1)
+    assert isinstance(report.outage, DecodingUnavailable)
 
 
 # Reconcile and backups

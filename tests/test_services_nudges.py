@@ -1,6 +1,8 @@
 """Workers hear of served files soon after the answers, of many in one task."""
 
+import atexit
 import multiprocessing
+import queue
 import time
 from threading import Thread
 
@@ -132,6 +134,29 @@ def test_what_finds_no_thread_is_done_with_what_comes_next(monkeypatch):
     waiting.add("second")
 
     wait_for(lambda: sorted(done) == ["first", "second"])
+
+
+def test_a_thread_begins_again_after_what_it_did(monkeypatch):
+    monkeypatch.setattr(soon, "DELAY_SECONDS", 0)
+    done = queue.Queue()
+    waiting = Soon(done.put)
+
+    for item in ("first", "second"):
+        waiting.add(item)
+
+        assert done.get(timeout=10) == [item]
+
+
+def test_a_process_that_ends_does_what_waits(monkeypatch):
+    at_exit, done = [], []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    waiting = Soon(done.extend)
+    waiting.add("left")
+
+    (end,) = at_exit
+    end()
+
+    assert done == ["left"]
 
 
 def refuse_to_start(thread):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from attachments import services, storage
@@ -74,14 +75,20 @@ def test_limits_are_settings(user, settings):
         **settings.ATTACHMENTS,
         "MAX_SIZE_MB": 1,
         "UPLOAD_EXPIRES_SECONDS": 60,
-        "ALLOWED_CONTENT_TYPES": ["text/plain"],
+        "ALLOWED_CONTENT_TYPES": ["text/plain", "text/csv"],
     }
+    text = {"filename": "a", "content_type": "text/plain"}
 
-    ticket = services.presign_upload(user=user, filename="a", content_type="text/plain")
+    ticket = services.presign_upload(user=user, **text)
 
     assert (ticket.expires_in, ticket.max_size_bytes) == (60, 2**20)
-    with pytest.raises(ContentTypeNotAllowed):
+    assert services.presign_upload(user=user, **text, size_bytes=2**20)
+    with pytest.raises(FileTooLarge) as too_large:
+        services.presign_upload(user=user, **text, size_bytes=2**20 + 1)
+    assert too_large.value.params == {"size_bytes": 2**20 + 1, "max_size_bytes": 2**20}
+    with pytest.raises(ContentTypeNotAllowed) as not_allowed:
         services.presign_upload(user=user, **PNG)
+    assert not_allowed.value.params == {"allowed": "text/plain, text/csv"}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +158,21 @@ def test_presign_for_a_strangers_message_or_none_looks_the_same(user, other_user
         with pytest.raises(NotFound) as raised:
             services.presign_upload(user=user, **PNG, message_id=message_id)
         assert raised.value.attr == "message_id"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_user_who_goes_while_presign_runs_is_not_called_a_message(
+    user, other_user, message_of, monkeypatch
+):
+    message = message_of(other_user, user)
+    rows = type(user).objects.filter(pk=user.pk)
+    monkeypatch.setattr(storage, "ensure_bucket", lambda has_files: rows.delete())
+
+    with pytest.raises(NotFound) as caught:
+        services.presign_upload(user=user, **PNG, message_id=message.pk)
+
+    assert caught.value.attr is None
+    assert not Attachment.objects.exists()
 
 
 # Idempotency
@@ -284,6 +306,18 @@ def test_a_batch_is_made_whole_or_not_at_all(user, bad, error, attr):
 
     assert raised.value.attr == attr
     assert not Attachment.objects.exists()
+
+
+def test_a_batch_asks_once_whether_it_may_hang_on_its_message(user, message_of):
+    file = {**PNG, "message_id": message_of(user).pk}
+    storage.ensure_bucket()
+
+    def count_queries(files):
+        with CaptureQueriesContext(connection) as queries:
+            services.presign_uploads(user=user, files=files)
+        return len(queries)
+
+    assert count_queries([file] * 3) == count_queries([file])
 
 
 def test_a_batch_for_one_message_keeps_its_limit(user, message_of, settings):

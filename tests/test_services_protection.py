@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -109,9 +110,12 @@ def test_bulk_deletion_goes_on_behind_a_batch(user, attachment_of, cover, monkey
 
 
 @pytest.mark.parametrize("on_delete", [PROTECT, RESTRICT, DO_NOTHING])
-def test_a_purge_skips_what_is_protected_and_says_so(user, attachment_of, bucket, cover, on_delete):
+def test_a_purge_skips_what_is_protected_and_says_so(
+    user, attachment_of, bucket, cover, host_model, on_delete
+):
     kept = attachment_of(user)
     cover(on_delete).objects.create(file=kept)
+    host_model("Other", file=ForeignKey(Attachment, on_delete=on_delete, related_name="+"))
     size_bytes = attachment_of(user).size_bytes
     age()
 
@@ -132,15 +136,31 @@ def test_a_foreign_key_that_the_database_does_not_hold_protects_nothing(user, at
 def test_what_is_protected_behind_a_row_that_would_go_is_seen_beforehand(
     user, attachment_of, host_model, cover
 ):
-    kept, _gone = attachment_of(user), attachment_of(user)
+    kept, gone = attachment_of(user), attachment_of(user)
     album = cover(CASCADE)
     song = host_model("Song", album=ForeignKey(album, on_delete=PROTECT, related_name="+"))
     song.objects.create(album=album.objects.create(file=kept))
+    album.objects.create(file=gone)  # without a song
     age()
 
     assert services.preview_purge().protected == 1
     assert services.purge_attachments().protected == 1
     assert list_rows() == {kept.pk}
+
+
+def test_rows_of_the_host_that_hang_on_each_other_end_the_search(user, attachment_of, host_model):
+    comment = host_model(
+        "Comment",
+        file=ForeignKey(Attachment, on_delete=CASCADE, related_name="+"),
+        answered=ForeignKey("self", null=True, on_delete=CASCADE, related_name="+"),
+    )
+    first = comment.objects.create(file=attachment_of(user))
+    comment.objects.create(file=attachment_of(user), answered=first)
+
+    deletion = services.delete_attachments(Attachment.objects.all())
+
+    assert deletion == services.Deletion(deleted=2, protected=0)
+    assert not comment.objects.exists()
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
@@ -241,6 +261,10 @@ def test_the_admin_says_what_stays(user, attachment_of, cover, client, django_us
     assert "Deleted 1 attachment." in page
     assert "1 attachment stays: other records need it." in page
     assert list_rows() == {kept.pk}
+
+
+def test_what_is_gone_already_is_not_counted_as_deleted():
+    assert protection.delete_unprotected([uuid4()]) == (set(), 0)
 
 
 def test_without_rows_of_the_host_nothing_is_asked():

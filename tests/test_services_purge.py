@@ -16,6 +16,7 @@ from attachments.conf import conf
 from attachments.errors import NotFound, StorageUnavailable
 from attachments.models import Attachment, IdempotencyKey, ObjectDeletion
 from attachments.services import batches, purge, purgeable
+from attachments.services.attempts import Attempt
 from attachments.services.deletions import note_deletions
 from attachments.tasks import purge_orphans
 from tests.commands import IMMEDIATE
@@ -83,6 +84,7 @@ def test_the_age_of_orphans_is_a_setting_and_an_argument(user, aged, settings):
     settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ORPHAN_DAYS": 3}
 
     assert services.purge_attachments().orphans == 0
+    assert services.preview_purge(older_than=DAY).orphans == 1
     assert services.purge_attachments(older_than=DAY).orphans == 1
 
 
@@ -130,7 +132,8 @@ def test_rejected_rows_go_past_their_time(user, upload):
 
     assert services.purge_attachments().refused == 0
     Attachment.objects.update(created_at=timezone.now() - 8 * DAY)
-    assert services.purge_attachments().refused == 1
+    report = services.purge_attachments()
+    assert (report.refused, report.row_count) == (1, 1)
 
 
 def test_what_was_marked_missing_stays_as_the_record_of_a_loss(user, aged, bucket):
@@ -199,14 +202,49 @@ def test_a_preview_removes_nothing(user, aged, expired, bucket):
     assert previewed == services.purge_attachments()
 
 
+def test_a_preview_names_some_of_each_kind_and_counts_all(
+    user, aged, bucket, forms_are_over, monkeypatch
+):
+    row = aged(user, 8 * DAY)
+    aged(user, 8 * DAY - timedelta(hours=1))
+    monkeypatch.setattr(storage, "MAX_DELETE", 2)
+    for key in ("pending/a", "pending/b", "pending/c"):
+        bucket.put_object(Key=key, Body=b"x")
+    note_deletions(["attachments/old"])
+    ObjectDeletion.objects.create(
+        key="attachments/held", due_at=timezone.now() + DAY, attempts=1, last_error="AccessDenied"
+    )
+    named = []
+
+    report = services.preview_purge(max_named=1, on_named=named.append)
+
+    row.refresh_from_db()
+    swept = named[1].name
+    assert swept in {"pending/a", "pending/b", "pending/c"}
+    assert named == [
+        purgeable.Candidate(
+            kind="orphans",
+            name=str(row.pk),
+            filename="file",
+            size_bytes=row.size_bytes,
+            created_at=row.created_at,
+        ),
+        purgeable.Candidate(kind="swept", name=swept),
+        purgeable.Candidate(kind="waiting", name="attachments/old"),
+    ]
+    assert (report.orphans, report.swept, report.waiting, report.failing) == (2, 3, 2, 1)
+
+
 def test_a_limit_bounds_the_rows_over_all_kinds(user, aged, expired):
     for _ in range(2):
         aged(user, 8 * DAY)
         expired(user, 2 * DAY)
         expired(user, 2 * DAY)
 
+    previewed = services.preview_purge(limit=5)
     report = services.purge_attachments(limit=5, batch_size=2)
 
+    assert previewed == report
     assert (report.orphans, report.stale) == (2, 3)
     assert Attachment.objects.count() == 1
 
@@ -346,13 +384,17 @@ def test_what_a_killed_check_of_the_store_left_is_swept(bucket, forms_are_over, 
     assert list_keys(bucket) == {"attachments/another"}
 
 
-def test_a_copy_in_parts_that_no_row_names_is_aborted(bucket, monkeypatch):
+def test_a_copy_in_parts_that_no_row_names_is_aborted(bucket, monkeypatch, caplog):
     """It was begun by a process that died before it could say so."""
     bucket.Object("attachments/x").initiate_multipart_upload()
     assert services.purge_attachments().row_count == 0
     assert list(storage.list_copies("attachments/"))
 
     monkeypatch.setattr(purge, "COPY_GRACE", timedelta(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "abort_copy", lambda **kwargs: "AccessDenied: locked")
+        services.purge_attachments()
+    assert "The store refuses to delete 1 (AccessDenied): attachments/x" in caplog.text
     services.purge_attachments()
 
     assert not list(storage.list_copies("attachments/"))
@@ -381,8 +423,9 @@ def test_idempotency_keys_go_when_their_time_is_over(user, monkeypatch):
 
 
 def test_a_purge_ends_and_says_so_though_the_store_refuses_for_ever(
-    user, aged, monkeypatch, caplog
+    user, aged, bucket, forms_are_over, monkeypatch, caplog
 ):
+    bucket.put_object(Key="pending/late", Body=b"late")
     for _ in range(3):
         aged(user, 8 * DAY)
     note_deletions(["attachments/old"])
@@ -392,8 +435,8 @@ def test_a_purge_ends_and_says_so_though_the_store_refuses_for_ever(
 
     report = services.purge_attachments()
 
-    assert (report.orphans, report.waiting, report.failing) == (3, 4, 4)
-    assert "AccessDenied" in caplog.text
+    assert (report.orphans, report.swept, report.waiting, report.failing) == (3, 0, 4, 4)
+    assert "The store refuses to delete 1 (AccessDenied): pending/late" in caplog.text
     with pytest.raises(SystemExit) as stopped:
         call_command("purge_orphans", stdout=StringIO())
     assert stopped.value.code == 1
@@ -432,11 +475,12 @@ def test_a_purge_does_not_wait_for_what_is_locked(user, aged, impatient_sessions
     assert IdempotencyKey.objects.get().key == "held"
 
 
-def test_notes_of_earlier_failures_are_carried_out(bucket):
+@pytest.mark.parametrize("limit", [None, 0])
+def test_notes_of_earlier_failures_are_carried_out(bucket, limit):
     bucket.put_object(Key="attachments/left", Body=b"x")
     note_deletions(["attachments/left"])
 
-    report = services.purge_attachments()
+    report = services.purge_attachments(limit=limit)
 
     assert report.waiting == 0
     assert list_keys(bucket) == set()
@@ -475,6 +519,20 @@ def test_the_store_goes_down_in_the_middle(user, aged, bucket, monkeypatch):
 
     assert services.purge_attachments().orphans == len(rows)
     assert (list_keys(bucket), ObjectDeletion.objects.count()) == (set(), 0)
+
+
+def test_the_store_goes_down_while_a_purge_does_the_work_of_workers(user, upload, monkeypatch):
+    ticket = upload(user)
+    Attempt.take(Attachment.find(ticket.attachment_id)).hand_over()
+
+    def fail(**kwargs):
+        raise StorageUnavailable
+
+    monkeypatch.setattr(storage, "copy_object", fail)
+
+    assert services.preview_purge().processed == 1
+    with pytest.raises(StorageUnavailable):
+        services.purge_attachments()
 
 
 @pytest.mark.postgres

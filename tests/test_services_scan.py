@@ -368,6 +368,37 @@ def test_a_person_may_publish_what_waits_for_a_scanner_that_is_gone(
     assert json.loads(run("scan_attachments", "--json"))["clean"] == 1
 
 
+def test_what_another_machine_scans_at_this_moment_is_not_published(
+    user, confirm, use_scanner, real_clamd
+):
+    row, held = confirm(user), confirm(user)
+    attempt = Attempt.take(Attachment.find(held.pk))
+    use_scanner("")
+
+    assert services.publish_unscanned() == 1
+
+    row.refresh_from_db(), held.refresh_from_db()
+    assert (row.status, held.status, held.copy_key) == ("ready", "scanning", attempt.key)
+
+
+def test_one_that_cannot_be_published_keeps_no_other_from_it(
+    user, confirm, use_scanner, real_clamd, monkeypatch
+):
+    other, broken = confirm(user), confirm(user)
+    use_scanner("")
+
+    def release_or_fail(attachment):
+        if attachment.pk == broken.pk:
+            raise StorageUnavailable
+        scan.release_unscanned(attachment)
+
+    monkeypatch.setattr(process, "release_unscanned", release_or_fail)
+
+    assert services.publish_unscanned() == 1
+    assert Attachment.find(other.pk).is_ready
+    assert Attachment.find(broken.pk).status == "scanning"
+
+
 class Hasty:
     """A scanner of the host that does not read the file."""
 
@@ -594,6 +625,17 @@ def test_a_long_backlog_is_not_counted_to_its_end(user, confirm, real_clamd, mon
     assert services.find_backlog().files == 2
 
 
+def test_of_a_backlog_those_are_told_that_no_scanner_will_take(user, upload):
+    for status in ("verifying", "scanning"):
+        moment = timezone.now() - timedelta(hours=2)
+        rows = Attachment.objects.filter(pk=upload(user, content=None).attachment_id)
+        rows.update(status=status, waiting_since=moment, lease_expires_at=moment)
+
+    backlog = services.find_backlog()
+
+    assert (backlog.files, backlog.without_scanner) == (2, 1)
+
+
 @pytest.mark.django_db(transaction=True)  # health asks by a connection of its own
 def test_the_backlog_is_told_when_it_is_old(user, confirm, api, real_clamd):
     row = confirm(user)
@@ -603,7 +645,7 @@ def test_the_backlog_is_told_when_it_is_old(user, confirm, api, real_clamd):
     Attachment.objects.update(waiting_since=since)
 
     backlog = services.find_backlog()
-    assert (backlog.files, backlog.since) == (1, since)
+    assert (backlog.files, backlog.without_scanner, backlog.since) == (1, 0, since)
     response = api().get("/health")
     assert response.status_code == 200  # the site works
     assert response.json()["waiting"]["files"] == 1

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
 from attachments import services, storage
-from attachments.errors import DecodingUnavailable, NotUploaded
+from attachments.errors import DecodingUnavailable, NotUploaded, StorageUnavailable
 from attachments.media import sandbox
 from attachments.models import Attachment
 from attachments.services import fetching, strip
@@ -108,15 +108,49 @@ def test_what_cannot_be_stripped_is_not_published(
 ):
     attachment = process(handed_over(content(photo), **request_fields))
 
-    assert (attachment.status, attachment.error["code"]) == ("rejected", code)
+    params = {"declared": "image/jpeg"} if code == "content_mismatch" else {}
+    assert (attachment.status, attachment.error) == ("rejected", {"code": code, "params": params})
     services.carry_out_deletions()
     assert list_keys(bucket) == set()
 
 
-def test_an_image_that_is_too_large_to_be_fetched_is_not_called_another(handed_over, monkeypatch):
-    monkeypatch.setattr(strip, "MAX_FILE_BYTES", 1000)
+@pytest.mark.parametrize(
+    ("declared", "code"),
+    [
+        ({"size_bytes": 10_000}, "size_mismatch"),
+        ({"checksum_sha256": digest(b"another")}, "checksum_mismatch"),
+    ],
+)
+def test_what_is_not_as_declared_is_not_published(user, upload, photo, bucket, declared, code):
+    """By whatever way it came there: the store takes no such thing by the form."""
+    ticket = upload(user, content_type="image/jpeg", content=None, **declared)
+    bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=photo)
+    attachment = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
 
-    assert process(handed_over()).error["code"] == "metadata_not_removable"
+    assert process(attachment).error["code"] == code
+    services.carry_out_deletions()
+    assert list_keys(bucket) == set()
+
+
+def test_what_the_store_did_not_keep_is_not_published(handed_over, monkeypatch):
+    attachment = handed_over()
+    monkeypatch.setattr(storage, "put_object", lambda **kwargs: None)
+
+    with pytest.raises(StorageUnavailable):
+        process(attachment)
+
+    attachment.refresh_from_db()
+    assert (attachment.status, attachment.in_background) == ("verifying", True)
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_an_image_that_is_too_large_to_be_fetched_is_not_called_another(
+    handed_over, photo, monkeypatch, is_declared
+):
+    monkeypatch.setattr(strip, "MAX_FILE_BYTES", 1000)
+    attachment = handed_over(size_bytes=len(photo) if is_declared else None)
+
+    assert process(attachment).error["code"] == "metadata_not_removable"
 
 
 def test_an_image_of_a_type_without_a_way_is_not_published(user, upload, settings, real_files):

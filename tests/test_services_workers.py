@@ -81,6 +81,29 @@ def test_without_workers_nobody_is_missed(settings):
     assert WorkerSign.objects.get().asked_at is None
 
 
+def test_a_worker_that_was_seen_and_begins_nothing_any_more():
+    services.note_sign()
+    for _ in range(2):  # the first question, and one after an answer
+        services.note_question()
+        services.note_question()
+        sign = WorkerSign.objects.get()
+        assert sign.asked_at > sign.seen_at
+
+        grow_older(seen_at=timedelta(seconds=20), asked_at=timedelta(seconds=11))
+        assert services.find_silence() == sign
+        services.note_sign()
+        assert services.find_silence() is None
+
+
+def test_a_question_is_no_sign_of_a_worker():
+    services.note_question()
+    assert not services.has_seen_worker()
+
+    services.note_sign()
+
+    assert services.has_seen_worker()
+
+
 def test_a_worker_that_does_not_keep_its_promise():
     services.note_sign(next_within=timedelta(minutes=2))
     assert services.find_silence() is None

@@ -1,15 +1,17 @@
 """What the host hears of attachments."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from attachments import services, signals
 from attachments.errors import ContentMismatch, NotFound
 from attachments.models import Attachment
 from attachments.services import reconcile_storage
 from tests.clamd import EICAR, FOUND
+from tests.databases import wait_until_blocked
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -126,6 +128,28 @@ def test_a_deletion_that_is_rolled_back(user, attachment_of, heard):
         raise ZeroDivisionError
 
     assert heard == []
+
+
+@pytest.mark.postgres
+def test_two_deletions_of_many_at_once_tell_of_each_row_once(attachment_of, user, heard):
+    attachment = attachment_of(user)
+    deleted = describe(attachment)
+    heard.clear()
+
+    def delete_all():
+        try:
+            services.delete_attachments(Attachment.objects.all())
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            attachment.delete()
+            other = threads.submit(delete_all)
+            wait_until_blocked(1, unless=other.done)
+        other.result()
+
+    assert heard == [("attachment_deleted", deleted)]
 
 
 def test_the_second_of_two_deletions(user, attachment_of, heard, monkeypatch):

@@ -95,9 +95,8 @@ def _presign(
             stored = insert(attachments, user=user, limits=limits)
         else:
             stored = insert_once(attachments, user=user, limits=limits, key=idempotency_key)
-    except IntegrityError as error:  # the message went since it was looked at, or the user
-        has_message = any(item.message_id is not None for item in attachments)
-        raise NotFound(attr="message_id" if has_message else None) from error
+    except IntegrityError as error:  # the user went meanwhile: a message is held by its lock
+        raise NotFound from error
     return [
         _sign_ticket(attachment, is_replayed=attachment is not new)
         for attachment, new in zip(stored, attachments, strict=True)

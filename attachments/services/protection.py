@@ -75,9 +75,7 @@ def _look_behind(model: type[Model], seen: set[type[Model]]) -> list[Exists]:
     found = []
     for relation in _list_relations(model):
         field, theirs = relation.field, relation.related_model
-        rows = theirs._base_manager.filter(
-            **{field.name: OuterRef(field.target_field.attname)}
-        ).order_by()
+        rows = theirs._base_manager.filter(**{field.name: OuterRef(field.target_field.attname)})
         is_kept = relation.on_delete is DO_NOTHING and field.db_constraint
         if relation.on_delete in protecting or is_kept:
             found.append(Exists(rows))

@@ -79,9 +79,9 @@ def count_purgeable(
     """The rows that ``purge_attachments`` would remove now, counted in the database."""
     report = PurgeReport()
     for kind, rows in find_purgeable(older_than).items():
-        free = exclude_protected(rows.order_by())
+        free = exclude_protected(rows)
         if limit is not None:
-            free = exclude_protected(rows)[: limit - report.row_count]
+            free = free[: limit - report.row_count]
         found = free.aggregate(count=Count("pk"), size_bytes=Sum("size_bytes"))
         report.add(kind, count=found["count"], size_bytes=found["size_bytes"] or 0)
         report.protected += only_protected(rows).count()

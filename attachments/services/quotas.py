@@ -89,7 +89,7 @@ def reserve_space(
     wait, so that several at once never pass the limits, and none of ``kept`` ceases to count
     meanwhile. Raises ``QuotaExceeded``, ``TooManyUnconfirmed``.
     """
-    if not (limits.are_on_use and (new or kept)):
+    if not limits.are_on_use:
         return
     _lock_use(user)
     lapsed = Attachment.objects.lapsed().filter(pk__in=[row.pk for row in kept]) if kept else ()
