@@ -122,14 +122,21 @@ def test_a_purge(user, upload, told):
     assert (purged["stale"], purged["expired"]) == (1, 0)
 
 
-def test_a_scan(user, upload, real_clamd, told):
+def test_a_scan(user, upload, real_clamd, samples, told):
     ticket = upload(user)
     services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
 
     services.process_attachment(attachment_id=ticket.attachment_id)
 
     (scanned,) = told("scanned")
-    assert (scanned["outcome"], scanned["attachment_id"]) == ("clean", ticket.attachment_id)
+    assert scanned.pop("scanner").startswith("ClamAV ")
+    assert 0 < scanned.pop("seconds") < 60
+    assert scanned == {
+        "attachment_id": ticket.attachment_id,
+        "size_bytes": len(samples["image/png"]),
+        "outcome": "clean",
+        "reason": "",
+    }
     assert [step["step"] for step in told("processed")] == ["scan", "inspect"]
 
 
