@@ -23,7 +23,7 @@ from attachments.errors import DecodingUnavailable, StorageUnavailable
 from attachments.media import Inspection
 from attachments.models import Attachment, ObjectDeletion
 from attachments.scanning import Outcome, Verdict
-from attachments.services import FindingKind, deletions, inspect, process, rescans
+from attachments.services import FindingKind, deletions, inspect, process, reconcile, rescans
 from attachments.services.leases import RETRY_AFTER
 from attachments.services.scanned import Scan
 from tests import commands
@@ -503,8 +503,9 @@ def find():
     return [(item.kind, item.key) for item in findings], report
 
 
-def test_reconcile_knows_thumbnails_both_ways(inspected, bucket):
-    kept, lost = inspected(), inspected()
+def test_reconcile_knows_thumbnails_both_ways(inspected, bucket, monkeypatch):
+    monkeypatch.setattr(reconcile, "BATCH_SIZE", 1)
+    lost, kept = inspected(), inspected()
     stray = f"thumbnails/{kept.pk}/{'0' * 32}.webp"
     bucket.put_object(Key=stray, Body=b"x")
     storage.delete_objects([lost.thumbnail_key])
@@ -519,6 +520,7 @@ def test_reconcile_knows_thumbnails_both_ways(inspected, bucket):
 
     report = services.reconcile_storage(grace=timedelta(0), delete_unknown=True, mark_missing=True)
     assert (report.deleted, report.marked, report.is_clean) == (1, 1, True)
+    assert Attachment.find(lost.pk).thumbnail_key == ""
     services.process_waiting()
     lost.refresh_from_db()
     assert list_thumbnails(bucket) == {kept.thumbnail_key, lost.thumbnail_key}

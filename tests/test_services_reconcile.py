@@ -391,6 +391,7 @@ def test_a_key_that_cannot_be_noted_and_deleted_is_left(bucket, key):
         0,
         False,
     )
+    assert not ObjectDeletion.objects.exists()  # no run could ever carry it out
     bucket.Object(key).delete()  # other tests delete by DeleteObjects, which cannot name it
 
 
@@ -446,6 +447,37 @@ def test_mark_missing(user, attachment_of, api, bucket):
     assert find()[1] == services.ReconcileReport(rows=1, objects=1)
 
 
+def test_a_row_that_is_marked_loses_its_thumbnail_and_no_other_row_does(
+    user, attachment_of, bucket
+):
+    lost, kept = attachment_of(user), attachment_of(user)
+    for row in (lost, kept):
+        row.change(where={}, thumbnail_key=row.make_thumbnail_key())
+        bucket.put_object(Key=row.thumbnail_key, Body=b"a picture")
+    bucket.Object(lost.key).delete()
+
+    find(mark_missing=True)
+
+    assert ObjectDeletion.objects.get().key == lost.thumbnail_key
+    assert Attachment.find(lost.pk).thumbnail_key == ""
+    assert Attachment.find(kept.pk).thumbnail_key == kept.thumbnail_key
+
+
+def test_a_thumbnail_that_was_made_again_meanwhile_is_kept(user, attachment_of):
+    attachment = attachment_of(user)
+    attachment.change(where={}, thumbnail_key=attachment.make_thumbnail_key())
+    newer = attachment.make_thumbnail_key()
+
+    def make_again(finding):
+        Attachment.objects.update(thumbnail_key=newer)
+
+    report = services.reconcile_storage(mark_missing=True, on_finding=make_again)
+
+    assert (report.finding_count, report.marked) == (1, 0)
+    row = Attachment.objects.get()
+    assert (row.thumbnail_key, row.is_inspected) == (newer, True)
+
+
 def test_only_missing_is_marked_and_only_unknown_is_deleted(user, attachment_of, bucket):
     attachment = attachment_of(user)
     bucket.put_object(Key=attachment.key, Body=b"short")
@@ -495,7 +527,9 @@ def test_many_pages_of_both(ready_rows, bucket, monkeypatch, django_assert_num_q
 
 
 def test_agreement_costs_listing_and_no_other_call(ready_rows, bucket, store_calls):
-    put_objects(bucket, [row.key for row in ready_rows(3)])
+    rows = ready_rows(3)
+    rows[0].change(where={}, thumbnail_key=rows[0].make_thumbnail_key())
+    put_objects(bucket, [rows[0].thumbnail_key, *(row.key for row in rows)])
     store_calls()
 
     find()

@@ -8,10 +8,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from attachments import services
 from attachments.models import Attachment
 from attachments.services import rescans
 from tests.clamd import EICAR, FOUND, STREAM_MAX_BYTES, answer, play
 from tests.commands import run
+from tests.stores import get_checksum
 
 pytestmark = pytest.mark.django_db
 
@@ -35,6 +37,7 @@ def scan(clamd_server, use_scanner):
 
 def test_what_is_infected_is_taken_down(user, attachment_of, upload, infected, bucket, scan):
     clean = attachment_of(user)
+    clean.change(where={}, thumbnail_key=(thumbnail_key := clean.make_thumbnail_key()))
     upload(user)  # it is not served yet
 
     report = scan(status=1)
@@ -43,6 +46,7 @@ def test_what_is_infected_is_taken_down(user, attachment_of, upload, infected, b
     assert report["taken_down"] == [{"attachment_id": str(infected.pk), "signature": FOUND}]
     clean.refresh_from_db()
     assert (clean.status, clean.scan_outcome) == ("ready", "clean")
+    assert clean.thumbnail_key == thumbnail_key
     key = infected.key
     infected.refresh_from_db()
     assert (infected.status, infected.error["code"]) == ("infected", "infected")
@@ -128,6 +132,36 @@ def test_a_file_that_gets_no_verdict_keeps_no_other_from_its_own(
     assert sorted(Attachment.find(row.pk).scan_outcome for row in rows) == ["", "clean"]
 
 
+def test_a_run_ends_when_many_in_a_row_get_no_verdict(
+    user, attachment_of, use_scanner, monkeypatch
+):
+    monkeypatch.setattr(rescans, "MAX_OUTAGES_IN_A_ROW", 2)
+    monkeypatch.setattr(rescans, "SCANS_AT_ONCE", 1)  # or else they get each other's answers
+    for _ in range(5):
+        attachment_of(user)
+    clean, away = b"stream: OK\0", b"stream: Can't allocate memory ERROR\0"
+    answers = chain([away, clean, away, away], repeat(clean))
+
+    def judge(connection):
+        answer(next(answers))(connection)
+
+    with play(judge) as fake:
+        use_scanner(fake.url)
+        report = services.scan_published(services.find_unscanned())
+
+    assert (report.failed, report.clean) == (3, 1)
+    assert Attachment.objects.filter(scan_outcome="").count() == 4
+
+
+def test_the_checksum_that_was_unknown_is_kept(user, attachment_of, samples, scan):
+    attachment_of(user)
+    Attachment.objects.update(checksum_sha256="")
+
+    scan()
+
+    assert Attachment.objects.get().checksum_sha256 == get_checksum(samples["image/png"])
+
+
 class Picky:
     """A scanner of the host, with a defect."""
 
@@ -135,13 +169,14 @@ class Picky:
         raise ValueError
 
 
-def test_a_scanner_of_the_host_that_breaks(user, attachment_of, use_scanner):
-    attachment_of(user)
+def test_a_scanner_of_the_host_that_breaks(user, attachment_of, use_scanner, caplog):
+    attachment = attachment_of(user)
     use_scanner(SCANNER=f"{__name__}.Picky")
 
     report = json.loads(run("scan_attachments", "--json", status=1))
 
     assert (report["failed"], report["outage"]) == (1, None)
+    assert f"Left undone: scan of {attachment.pk}" in caplog.text
 
 
 def test_a_date_that_is_none(real_clamd):

@@ -2,8 +2,9 @@
 
 import json
 import signal
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 import requests
@@ -176,7 +177,8 @@ def test_what_cannot_be_scanned_may_be_published_and_says_so(
 def test_a_large_file_is_copied_in_parts_twice(
     user, confirm, samples, bucket, use_scanner, monkeypatch
 ):
-    monkeypatch.setattr(verify, "MAX_COPY_IN_REQUEST", 2**20)
+    for module in (verify, scan):
+        monkeypatch.setattr(module, "MAX_COPY_IN_REQUEST", 2**20)
     monkeypatch.setattr(copies, "PART_BYTES", 5 * 2**20)
     content = samples["image/png"] + bytes(6 * 2**20)
     with play(answer(b"stream: OK\0")) as fake:
@@ -189,6 +191,36 @@ def test_a_large_file_is_copied_in_parts_twice(
     assert (row.status, row.scan_outcome) == ("ready", "clean")
     assert list_objects(bucket, row) == {row.key}
     assert bucket.Object(row.key).get()["Body"].read() == content
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost"), [(storage.ObjectChanged, False), (storage.UploadNotFound, True)]
+)
+def test_a_copy_in_parts_that_breaks_is_made_again(
+    user, confirm, bucket, real_clamd, monkeypatch, error, is_lost
+):
+    """Whether by the store, or by whoever took the row and aborted the upload."""
+    row = confirm(user)
+    monkeypatch.setattr(scan, "MAX_COPY_IN_REQUEST", 0)
+
+    def fail(**kwargs):
+        if is_lost:
+            Attachment.objects.update(lease_expires_at=timezone.now())
+            Attempt.take(Attachment.find(row.pk))
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "copy_in_parts", fail)
+        with nullcontext() if is_lost else pytest.raises(StorageUnavailable):
+            process_now(row)
+
+    row.refresh_from_db()
+    assert (row.status, row.is_leased) == ("scanning", True)
+    Attachment.objects.update(lease_expires_at=timezone.now())
+    services.process_attachment(attachment_id=row.pk)
+    row.refresh_from_db()
+    assert row.is_ready
+    assert list_objects(bucket, row) == {row.key}
 
 
 def test_without_a_scanner_nothing_waits(user, confirm):
@@ -425,12 +457,34 @@ def test_a_scanner_of_the_host(user, confirm, use_scanner, samples):
     assert (good.status, good.scanner, bad.status) == ("ready", "x" * 100, "infected")
 
 
+class Quick:
+    """A scanner of the host that knows what is bad from its first bytes."""
+
+    def scan(self, chunks):
+        next(chunks)
+        return Verdict(outcome=Outcome.INFECTED, reason="word")
+
+
+def test_what_is_infected_need_not_be_read_to_its_end(user, confirm, use_scanner):
+    use_scanner(SCANNER=f"{__name__}.Quick")
+    row = confirm(user)
+    Attachment.objects.update(checksum_sha256="")
+    row.refresh_from_db()
+
+    process_now(row)
+
+    assert (row.status, row.error["params"]) == ("infected", {"signature": "word"})
+    assert row.checksum_sha256 == ""  # that of the first bytes is not its own
+
+
 def test_nothing_is_clean_that_was_not_read(user, confirm, use_scanner):
     use_scanner(SCANNER=f"{__name__}.Hasty")
     row = confirm(user)
 
-    with pytest.raises(ScannerUnavailable):
+    with pytest.raises(ScannerUnavailable) as error:
         process_now(row)
+
+    assert error.value.reason == "it called clean what it had not read"
 
 
 # The store is away, or has lost something
@@ -608,12 +662,71 @@ def test_a_worker_that_wakes_up_too_late_publishes_nothing(
     assert list_objects(bucket, row) == {row.key}
 
 
+def test_a_file_that_is_deleted_while_a_worker_copies_it(
+    user, confirm, bucket, real_clamd, monkeypatch
+):
+    row = confirm(user)
+    copy_object = storage.copy_object
+
+    def copy_late(**kwargs):
+        copy_object(**kwargs)
+        services.delete_attachment(attachment_id=row.pk, user=user)
+
+    monkeypatch.setattr(storage, "copy_object", copy_late)
+
+    services.process_attachment(attachment_id=row.pk)
+
+    assert list_objects(bucket, row) == set()
+
+
 def test_a_lease_outlives_the_answer_of_a_scanner(user, confirm, real_clamd):
     row = confirm(user)
     Attempt.take(row)
 
     row.refresh_from_db()
     assert SCAN_LEASE - (row.lease_expires_at - timezone.now()) < timedelta(seconds=30)
+
+
+class Watched:
+    """A scanner of the host; it notes whether the file is leased as it gets bytes and thinks."""
+
+    leases: ClassVar[list[bool]] = []
+
+    def scan(self, chunks):
+        for _chunk in chunks:
+            self.note_lease()
+        self.note_lease()
+        return Verdict(outcome=Outcome.CLEAN)
+
+    def note_lease(self):
+        self.leases.append(Attachment.objects.get().is_leased)
+        Attachment.objects.update(lease_expires_at=timezone.now())
+
+
+def test_the_lease_is_renewed_by_each_chunk_and_before_the_copy(
+    user, confirm, use_scanner, monkeypatch
+):
+    """It is over whenever somebody has looked."""
+    use_scanner(SCANNER=f"{__name__}.Watched")
+    row = confirm(user)
+    read_object, copy_object = storage.read_object, storage.copy_object
+
+    def read_in_two(key):
+        content = b"".join(read_object(key))
+        yield from (content[:9], content[9:])
+
+    def copy_watched(**kwargs):
+        Watched().note_lease()
+        return copy_object(**kwargs)
+
+    monkeypatch.setattr(storage, "read_object", read_in_two)
+    monkeypatch.setattr(storage, "copy_object", copy_watched)
+    monkeypatch.setattr(attempts, "LEASE", timedelta(0))  # a good part of it is over at once
+    monkeypatch.setattr(Watched, "leases", [])
+    process_now(row)
+
+    assert row.is_ready
+    assert Watched.leases == [True] * 4
 
 
 def test_a_long_backlog_is_not_counted_to_its_end(user, confirm, real_clamd, monkeypatch):

@@ -99,7 +99,7 @@ def test_a_job_of_a_run_that_was_killed_is_soon_due_again(jobs):
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable, ValueError])
-def test_a_job_that_fails_keeps_no_other_waiting(jobs, error):
+def test_a_job_that_fails_keeps_no_other_waiting(jobs, told, error):
     def fail():
         raise error
 
@@ -107,6 +107,9 @@ def test_a_job_that_fails_keeps_no_other_waiting(jobs, error):
 
     assert services.run_due_jobs() == ["usage"]
     assert timedelta(minutes=4) < measure_wait("purge") < timedelta(minutes=5)
+    ended = told("job_ended")
+    assert [(run["job"], run["is_done"]) for run in ended] == [("purge", False), ("usage", True)]
+    assert all(0 <= run["seconds"] < 60 for run in ended)
 
 
 def test_a_cause_is_logged_once(settings, caplog):
@@ -142,10 +145,17 @@ def test_a_run_that_woke_up_too_late_puts_nothing_off(jobs):
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("error", [None, OperationalError, InterfaceError])
-def test_a_long_job_keeps_its_lease(jobs, monkeypatch, error):
+def test_a_long_job_keeps_its_lease(jobs, monkeypatch, caplog, error):
     """Also if the database is away when the lease is to be renewed for the first time."""
-    monkeypatch.setattr(schedule, "LEASE", timedelta(seconds=0.4))
-    renewed = threading.Event()
+    other = PeriodicJob.objects.create(name="other", due_at=timezone.now())
+    waits = []
+
+    class Hurry(threading.Event):
+        """Notes how long it was to wait, and which connection the thread holds meanwhile."""
+
+        def wait(self, timeout):
+            waits.append((timeout, connection.connection))
+            return super().wait(0.01)
 
     def fail_once():
         if threading.current_thread() is not threading.main_thread():
@@ -157,17 +167,21 @@ def test_a_long_job_keeps_its_lease(jobs, monkeypatch, error):
         monkeypatch.setattr(schedule, "Now", fail_once)
 
     def look():
-        before = PeriodicJob.objects.get().due_at
+        before = PeriodicJob.objects.get(name="purge").due_at
         deadline = time.monotonic() + 30
-        while PeriodicJob.objects.get().due_at == before:
+        while PeriodicJob.objects.get(name="purge").due_at <= before:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        renewed.set()
 
+    monkeypatch.setattr(schedule, "Event", Hurry)
     jobs(purge=look)
-    services.run_due_jobs()
 
-    assert renewed.is_set()
+    assert services.run_due_jobs() == ["purge"]
+    assert len(waits) > 1
+    assert all(seconds < schedule.LEASE.total_seconds() / 2 for seconds, _held in waits)
+    assert {held for _seconds, held in waits} == {None}
+    assert ("could not be renewed" in caplog.text) is bool(error)
+    assert PeriodicJob.objects.get(name="other").due_at == other.due_at
 
 
 def test_the_command_runs_what_is_due_once(jobs):

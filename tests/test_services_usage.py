@@ -43,7 +43,7 @@ def days_ago(days):
     return timezone.now() - timedelta(days=days)
 
 
-def test_everything_is_counted(user, other_user, message_of, make_row):
+def test_everything_is_counted(user, other_user, staff_user, message_of, make_row):
     # given
     linked = make_row(user, size_bytes=100, message=message_of(user))
     orphan = make_row(
@@ -56,6 +56,10 @@ def test_everything_is_counted(user, other_user, message_of, make_row):
     overdue = make_row(other_user, size_bytes=7, created_at=days_ago(8), confirmed_at=days_ago(8))
     make_row(user, size_bytes=None, status="pending")
     make_row(other_user, size_bytes=5000, status="rejected")
+    make_row(staff_user, size_bytes=None, status="pending")  # who owns nothing yet
+    ObjectDeletion.objects.create(
+        key="c", due_at=days_ago(1), attempts=1, last_error="an older error"
+    )
     oldest_at = days_ago(2)
     ObjectDeletion.objects.create(key="a", created_at=oldest_at, attempts=2, last_error="timeout")
     ObjectDeletion.objects.create(key="b")
@@ -73,7 +77,7 @@ def test_everything_is_counted(user, other_user, message_of, make_row):
             (other_user, Amount(files=1, size_bytes=7)),
         ],
         others=0,
-        rows=5,
+        rows=6,
     )
     assert owners.of_others == Amount()
     assert figures == Figures(
@@ -81,7 +85,7 @@ def test_everything_is_counted(user, other_user, message_of, make_row):
         time_zone="UTC",
         by_status={
             "ready": Amount(files=3, size_bytes=127),
-            "pending": Amount(files=1, size_bytes=0),
+            "pending": Amount(files=2, size_bytes=0),
             "rejected": Amount(files=1, size_bytes=5000),
         },
         by_type={
@@ -98,7 +102,7 @@ def test_everything_is_counted(user, other_user, message_of, make_row):
         ),
         largest=[linked.pk, orphan.pk, overdue.pk],
         deletions=WaitingDeletions(
-            objects=2, attempted=1, oldest_at=oldest_at, last_error="timeout"
+            objects=3, attempted=2, oldest_at=oldest_at, last_error="timeout"
         ),
     )
     assert figures.ready == Amount(files=3, size_bytes=127)

@@ -229,6 +229,11 @@ def test_a_transaction_sees_its_own_changes_once_they_are_settled(user, make_row
     assert read_usage()[user.pk]["files"] == 3
 
 
+def test_outside_of_a_transaction_there_is_nothing_to_settle(db, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        services.settle_usage()
+
+
 @pytest.mark.postgres
 def test_nothing_is_left_of_what_was_added(user, make_rows):
     make_rows(user, 3)

@@ -303,8 +303,9 @@ def _mark_missing(findings: list[Finding]) -> int:
 
 def _forget_missing_thumbnails(findings: list[Finding]) -> int:
     """Let workers make those again that are missing."""
-    keys = [item.key for item in findings if item.kind == FindingKind.MISSING_THUMBNAIL]
-    rows = Attachment.objects.with_thumbnail().filter(thumbnail_key__in=keys)
-    return rows.filter(pk__in=[_parse_id(key) for key in keys]).update(
-        thumbnail_key="", is_inspected=False
+    missing = [item for item in findings if item.kind == FindingKind.MISSING_THUMBNAIL]
+    rows = Attachment.objects.with_thumbnail().filter(
+        pk__in=[item.attachment_id for item in missing],
+        thumbnail_key__in=[item.key for item in missing],  # not those that were made again
     )
+    return rows.update(thumbnail_key="", is_inspected=False)

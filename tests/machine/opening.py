@@ -12,7 +12,7 @@ from botocore.config import Config
 from django.db import connection
 
 from attachments import storage
-from attachments.services import verify
+from attachments.services import scan, verify
 from tests import clamd
 from tests.machine.invariants import FORGET_MOVES, NOTE_MOVES
 from tests.machine.scanners import Scanners
@@ -37,7 +37,8 @@ def open_world(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> Ite
     bucket = request.getfixturevalue("bucket")
     url = request.getfixturevalue("clamd_server").url if clamd.is_clamd_installed() else ""
     directory = request.getfixturevalue("tmp_path")
-    patch.setattr(verify, "MAX_COPY_IN_REQUEST", 2**16)  # what is larger is copied in parts
+    for module in (verify, scan):
+        patch.setattr(module, "MAX_COPY_IN_REQUEST", 2**16)  # what is larger is copied in parts
     with ExitStack() as stack:
         proxy = stack.enter_context(StoreProxy(os.environ["S3_ENDPOINT_URL"]))
         _lead_through(proxy.url, settings)
