@@ -205,7 +205,6 @@ class Attempt:
 
         Its key is noted already, but may have been carried out before the copy came.
         """
-        self._is_over = True
         row = Attachment.find(self.attachment.pk)
         if self.may_have_copied and (row is None or self.key not in (row.key, row.copy_key)):
             note_deletions([self.key])
