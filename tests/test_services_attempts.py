@@ -256,6 +256,23 @@ def test_what_was_tried_in_vain_begins_anew_once_it_is_published(row):
     assert Attachment.objects.get().tries == 0
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        partial(Attempt.settle, size_bytes=1),
+        partial(Attempt.reject, error=SizeMismatch(found=1, expected="2")),
+        Attempt.release,
+    ],
+)
+def test_what_a_worker_has_ended_waits_for_none(row, end):
+    Attempt.take(row).hand_over()
+
+    end(Attempt.take(Attachment.find(row.pk)))
+
+    stored = Attachment.objects.get()
+    assert (stored.waiting_since, stored.lease_expires_at) == (None, None)
+
+
 def test_what_goes_on_to_the_scanner_has_waited_since_it_was_handed_over(row, use_scanner):
     Attempt.take(row).hand_over()
     since = timezone.now() - timedelta(hours=1)

@@ -246,6 +246,19 @@ def test_confirm_rejects_what_was_not_declared(user, upload, bucket, error, decl
     assert list_keys(bucket, ticket) == []
 
 
+@pytest.mark.parametrize(
+    ("declared", "expected"), [({"size_bytes": 10}, "10"), ({}, f"1–{100 * 2**20}")]
+)
+def test_a_wrong_size_is_told_with_the_right_ones(user, upload, bucket, declared, expected):
+    ticket = upload(user, content=None, **declared)
+    bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=b"")
+
+    with pytest.raises(SizeMismatch) as raised:
+        confirm(ticket, user)
+
+    assert raised.value.params == {"found": 0, "expected": expected}
+
+
 def test_confirm_rejects_another_checksum(user, upload, bucket, samples):
     """A store that does not enforce the form's digest."""
     ticket = upload(user, content=None, checksum_sha256=get_checksum(b"other"))
@@ -665,6 +678,19 @@ def test_another_confirm_finishes_between_reading_and_leasing(user, upload, monk
     monkeypatch.setattr(Attempt, "take", lose)
 
     assert confirm(ticket, user).is_ready
+
+
+def test_another_confirm_hands_over_between_reading_and_leasing(user, upload, monkeypatch):
+    ticket = upload(user)
+
+    def lose(attachment):
+        monkeypatch.undo()
+        Attempt.take(Attachment.find(ticket.attachment_id)).hand_over()
+        return Attempt.take(attachment)
+
+    monkeypatch.setattr(Attempt, "take", lose)
+
+    assert confirm(ticket, user).in_background
 
 
 def test_a_row_that_is_deleted_between_reading_and_leasing(user, upload, monkeypatch):

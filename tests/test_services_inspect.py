@@ -463,6 +463,19 @@ def test_tries_are_counted_as_far_as_the_column_goes(ready, monkeypatch):
     assert (attachment.tries, attachment.is_leased) == (2**15 - 1, True)
 
 
+def test_a_file_that_fails_by_a_fault_of_ours_is_logged_with_its_traceback(
+    ready, monkeypatch, caplog
+):
+    attachment = ready()
+    monkeypatch.setattr(inspect, "inspect_file", lambda *args, **kwargs: 1 / 0)
+
+    report = services.process_waiting()
+
+    assert (report.failed, report.outage) == (1, None)
+    assert f"Left undone: attachment {attachment.pk}" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])
 def test_a_run_ends_when_the_database_does_not_answer(ready, monkeypatch, error):
     ready(), ready()

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 import requests
+from django.utils import timezone
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
@@ -16,6 +17,7 @@ from attachments.errors import DecodingUnavailable, NotUploaded, StorageUnavaila
 from attachments.media import sandbox
 from attachments.models import Attachment
 from attachments.services import fetching, strip
+from attachments.services.attempts import Attempt
 from attachments.storage import objects
 from tests.stores import list_keys
 
@@ -184,6 +186,19 @@ def test_an_image_that_arrived_cut_is_not_published(handed_over, monkeypatch):
         process(attachment)
 
     assert Attachment.objects.get().status == "verifying"
+
+
+def test_an_image_whose_row_another_worker_took_meanwhile_is_left_to_it(handed_over, monkeypatch):
+    attachment = handed_over()
+
+    def be_overtaken(**options):
+        Attachment.objects.update(lease_expires_at=timezone.now())
+        Attempt.take(Attachment.find(attachment.pk))
+
+    monkeypatch.setattr(storage, "put_object", be_overtaken)
+
+    assert process(attachment).status == "verifying"
+    assert attachment.is_leased
 
 
 def test_an_image_of_a_type_without_a_way_is_not_published(user, upload, settings, real_files):
