@@ -311,6 +311,8 @@ def test_a_run_that_was_killed_leaves_its_notes_for_a_later_one(user, attachment
     deletions._claim_notes(find_due())  # and then the process is gone
 
     assert services.carry_out_deletions() == 0
+    wait = ObjectDeletion.objects.latest("due_at").due_at - timezone.now()
+    assert timedelta(0) < timedelta(minutes=2) - wait < 30 * SECOND
     ObjectDeletion.objects.update(due_at=Now())  # its claim is over
     assert services.carry_out_deletions() >= 1
     assert attachment.key not in list_keys(bucket)
