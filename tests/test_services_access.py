@@ -263,6 +263,26 @@ def test_many_confirms_at_once_never_pass_the_limit(user, attachment_of, message
     assert message.attachments.count() == 3
 
 
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_is_locked_keeps_no_other_waiting(user, attachment_of, message_of):
+    locked, free, attachment = message_of(user), message_of(user), attachment_of(user)
+
+    def link():
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '3s'")
+            services.confirm_upload(attachment_id=attachment.pk, user=user, message_id=free.pk)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread, transaction.atomic():
+        get_message_model().objects.select_for_update().get(pk=locked.pk)
+        thread.submit(link).result(timeout=30)
+
+    assert free.attachments.get() == attachment
+
+
 def test_what_is_not_ready_is_seen_by_its_uploader_and_staff_alone(
     user, other_user, staff_user, upload, message_of
 ):
