@@ -266,7 +266,8 @@ def test_many_confirms_at_once_never_pass_the_limit(user, attachment_of, message
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_a_message_that_is_locked_keeps_no_other_waiting(user, attachment_of, message_of):
-    locked, free, attachment = message_of(user), message_of(user), attachment_of(user)
+    older, free, newer = (message_of(user) for _ in range(3))
+    attachment = attachment_of(user)
 
     def link():
         try:
@@ -277,7 +278,8 @@ def test_a_message_that_is_locked_keeps_no_other_waiting(user, attachment_of, me
             connection.close()
 
     with ThreadPoolExecutor(1) as thread, transaction.atomic():
-        get_message_model().objects.select_for_update().get(pk=locked.pk)
+        others = get_message_model().objects.filter(pk__in=[older.pk, newer.pk])
+        assert len(others.select_for_update()) == 2
         thread.submit(link).result(timeout=30)
 
     assert free.attachments.get() == attachment
