@@ -21,6 +21,7 @@ from attachments.errors import (
     RejectedUpload,
     SizeMismatch,
     StorageUnavailable,
+    UploadExpired,
 )
 from attachments.models import Attachment, ObjectDeletion
 from attachments.services import attempts, verify
@@ -424,14 +425,20 @@ def test_a_large_file_that_is_replaced_under_its_copy_is_no_outage(
     assert Attachment.objects.get().status == "verifying"
 
 
-def test_a_large_file_that_went_before_the_worker_came(user, upload, bucket, samples, small_limits):
+@pytest.mark.parametrize("error", [NotUploaded, UploadExpired])
+def test_a_large_file_that_went_before_the_worker_came(
+    user, upload, bucket, samples, small_limits, error
+):
     ticket = upload(user, content=samples["image/png"] + b"\0" * (6 * 2**20))
     confirm(ticket, user)
     bucket.Object(f"pending/{ticket.attachment_id}").delete()
+    if error is UploadExpired:
+        Attachment.objects.update(expires_at=timezone.now())
 
     services.process_attachment(attachment_id=ticket.attachment_id)
 
-    with pytest.raises(NotUploaded):
+    assert Attachment.objects.get().status == "pending"
+    with pytest.raises(error):
         confirm(ticket, user)
 
 

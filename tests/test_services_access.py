@@ -238,6 +238,8 @@ def test_a_message_carries_no_more_than_its_limit(user, attachment_of, message_o
         )
 
     assert message.attachments.count() == 2
+    attachments[0].change(where={}, status="rejected")  # it takes no place any more
+    link(attachments[2])
 
 
 @pytest.mark.postgres
@@ -259,6 +261,28 @@ def test_many_confirms_at_once_never_pass_the_limit(user, attachment_of, message
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(link, attachments)) == 3
     assert message.attachments.count() == 3
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_is_locked_keeps_no_other_waiting(user, attachment_of, message_of):
+    older, free, newer = (message_of(user) for _ in range(3))
+    attachment = attachment_of(user)
+
+    def link():
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '3s'")
+            services.confirm_upload(attachment_id=attachment.pk, user=user, message_id=free.pk)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread, transaction.atomic():
+        others = get_message_model().objects.filter(pk__in=[older.pk, newer.pk])
+        assert len(others.select_for_update()) == 2
+        thread.submit(link).result(timeout=30)
+
+    assert free.attachments.get() == attachment
 
 
 def test_what_is_not_ready_is_seen_by_its_uploader_and_staff_alone(
@@ -290,6 +314,19 @@ class OpenPolicy(AccessPolicy):
         return get_message_model().objects.all()
 
 
+def test_who_is_of_a_model_without_staff_is_no_staff(
+    user, other_user, attachment_of, message_of, settings
+):
+    shared, _hidden = attachment_of(user, message_id=message_of(user).pk), attachment_of(user)
+    policy = f"{__name__}.{OpenPolicy.__name__}"
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ACCESS_POLICY": policy}
+    reader = SimpleNamespace(pk=other_user.pk)
+
+    assert read_page(services.VisibleAttachments(user=reader), size=10).rows == [shared]
+    with pytest.raises(NotYours):
+        delete(shared, reader)
+
+
 def test_who_is_not_signed_in_sees_nothing_whatever_the_policy_says(
     user, attachment_of, message_of, settings
 ):
@@ -317,9 +354,10 @@ def test_link_is_all_or_nothing(user, upload, attachment_of, message_of):
     message, ready = message_of(user), attachment_of(user)
     pending = Attachment.objects.get(pk=upload(user).attachment_id)
 
-    with pytest.raises(AttachmentNotReady):
+    with pytest.raises(AttachmentNotReady) as raised:
         link(user, message, ready, pending)
 
+    assert raised.value.params == {"status": "pending"}
     assert message.attachments.count() == 0
 
 
@@ -361,10 +399,12 @@ def test_staff_may_delete_and_readers_may_not(
 ):
     attachment = attachment_of(user, message_id=message_of(user, other_user).pk)
 
-    for stranger in (other_user, staff_user):  # to be staff is not enough
+    permission = Permission.objects.get(codename="delete_attachment")
+    other_user.user_permissions.add(permission)
+    for stranger in (other_user, staff_user):  # neither the permission nor to be staff is enough
         with pytest.raises(NotYours):
             delete(attachment, stranger)
-    staff_user.user_permissions.add(Permission.objects.get(codename="delete_attachment"))
+    staff_user.user_permissions.add(permission)
     delete(attachment, type(staff_user).objects.get(pk=staff_user.pk))
 
     assert not Attachment.objects.exists()

@@ -3,6 +3,7 @@ from functools import partial
 
 import pytest
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from attachments import services, storage
@@ -37,7 +38,7 @@ def test_taking_names_a_new_key_and_begins_a_lease(row):
 
     stored = Attachment.objects.get()
     assert (stored.status, stored.copy_key) == ("verifying", attempt.key)
-    assert timedelta(0) < LEASE - read_lease() < timedelta(seconds=10)
+    assert timedelta(0) < timedelta(minutes=2) - read_lease() < timedelta(seconds=10)
     assert list_notes() == set()
 
 
@@ -205,13 +206,15 @@ def test_whoever_leaves_a_key_notes_it_or_does_not_leave_it(row, monkeypatch, ch
 def test_whatever_ends_an_attempt_half_way_releases_it(row):
     attempt = Attempt.take(row)
     attempt.may_have_copied = True
+    attempt.name_upload("upload")
 
     with pytest.raises(ZeroDivisionError), attempt.hold():
         raise ZeroDivisionError
 
     stored = Attachment.objects.get()
     assert (stored.status, stored.key) == ("pending", stored.pending_key)
-    assert list_notes() == {(attempt.key, 3)}
+    note = ObjectDeletion.objects.get()
+    assert (note.key, note.upload_id, note.repeats) == (attempt.key, "upload", 3)
 
 
 def test_what_was_published_stays_so_though_the_answer_was_lost(row, monkeypatch):
@@ -237,9 +240,61 @@ def test_a_worker_that_fails_leaves_the_row_to_others_a_little_later(row):
     with pytest.raises(ZeroDivisionError), attempt.hold():
         raise ZeroDivisionError
 
-    stored = Attachment.objects.get()
+    stored = Attachment.find(row.pk)
     assert (stored.status, stored.in_background) == ("verifying", True)
     assert timedelta(0) < read_lease() < RETRY_AFTER[0]
+    with pytest.raises(UploadInProgress):
+        Attempt.take(stored)
+
+
+def test_what_was_tried_in_vain_begins_anew_once_it_is_published(row):
+    Attempt.take(row).hand_over()
+    Attachment.objects.update(tries=3)
+
+    Attempt.take(Attachment.find(row.pk)).settle(size_bytes=1)
+
+    assert Attachment.objects.get().tries == 0
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        partial(Attempt.settle, size_bytes=1),
+        partial(Attempt.reject, error=SizeMismatch(found=1, expected="2")),
+        Attempt.release,
+    ],
+)
+def test_what_a_worker_has_ended_waits_for_none(row, end):
+    Attempt.take(row).hand_over()
+
+    end(Attempt.take(Attachment.find(row.pk)))
+
+    stored = Attachment.objects.get()
+    assert (stored.waiting_since, stored.lease_expires_at) == (None, None)
+
+
+def test_what_goes_on_to_the_scanner_has_waited_since_it_was_handed_over(row, use_scanner):
+    Attempt.take(row).hand_over()
+    since = timezone.now() - timedelta(hours=1)
+    Attachment.objects.update(waiting_since=since)
+    use_scanner("tcp://127.0.0.1:1")
+
+    Attempt.take(Attachment.find(row.pk)).settle(size_bytes=1)
+
+    stored = Attachment.objects.get()
+    assert (stored.status, stored.waiting_since) == ("scanning", since)
+
+
+@pytest.mark.parametrize(
+    "end", [partial(Attempt.settle, size_bytes=1), Attempt.hand_over, Attempt.release]
+)
+def test_an_attempt_that_is_over_does_nothing_more(row, end):
+    attempt = Attempt.take(row)
+
+    with CaptureQueriesContext(connection) as queries, attempt.hold():
+        end(attempt)
+
+    assert sum(item["sql"].startswith("UPDATE") for item in queries) == 1
 
 
 def test_a_row_that_goes_under_an_attempt(row):
@@ -270,9 +325,10 @@ def test_a_host_with_a_transaction_per_request_holds_none_while_the_store_is_ask
     assert (response.status_code, states) == (200, [False])
 
 
-def test_an_attachment_is_ready_once(user, upload):
-    ticket = upload(user)
-    first = services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+@pytest.mark.parametrize("waiting_since", [None, timezone.now()])
+def test_an_attachment_is_ready_once(attachment_of, user, waiting_since):
+    first = attachment_of(user)
+    first.change(where={}, waiting_since=waiting_since, lease_expires_at=timezone.now())
 
     with pytest.raises(UploadInProgress):
         Attempt.take(first)

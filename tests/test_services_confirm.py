@@ -238,11 +238,25 @@ def test_confirm_rejects_what_was_not_declared(user, upload, bucket, error, decl
         with pytest.raises(error) as raised:
             confirm(ticket, user)
         assert raised.value.code == error.code
+        assert "?" not in raised.value.detail  # all that it says is known
 
     row = Attachment.objects.get()
     assert row.status == "rejected"
     assert row.error_info == {"code": error.code, "detail": raised.value.detail}
     assert list_keys(bucket, ticket) == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"), [({"size_bytes": 10}, "10"), ({}, f"1–{100 * 2**20}")]
+)
+def test_a_wrong_size_is_told_with_the_right_ones(user, upload, bucket, declared, expected):
+    ticket = upload(user, content=None, **declared)
+    bucket.put_object(Key=f"pending/{ticket.attachment_id}", Body=b"")
+
+    with pytest.raises(SizeMismatch) as raised:
+        confirm(ticket, user)
+
+    assert raised.value.params == {"found": 0, "expected": expected}
 
 
 def test_confirm_rejects_another_checksum(user, upload, bucket, samples):
@@ -396,8 +410,10 @@ def test_a_declared_checksum_of_a_larger_file_is_compared_at_once(
 def test_confirm_hangs_it_on_a_message(user, other_user, upload, message_of):
     message = message_of(user, other_user)
 
-    assert confirm(upload(user), user, message_id=message.pk).message_id == message.pk
-    assert Attachment.objects.get().message == message
+    confirmed = confirm(upload(user), user, message_id=message.pk, metadata={"caption": "a"})
+
+    for seen in (confirmed, Attachment.objects.get()):
+        assert (seen.message_id, seen.metadata) == (message.pk, {"caption": "a"})
 
 
 def test_a_ready_attachment_may_be_hung_by_a_later_confirm(user, upload, message_of):
@@ -467,6 +483,17 @@ def test_linked_once_it_stays(user, upload, message_of):
     assert Attachment.objects.get().message == first
 
 
+def test_asked_for_one_message_it_is_not_hung_on_another(user, upload, message_of):
+    first, second = message_of(user), message_of(user)
+    ticket = upload(user, message_id=first.pk)
+
+    with pytest.raises(AlreadyLinked) as raised:
+        confirm(ticket, user, message_id=second.pk)
+
+    assert raised.value.attr == "message_id"
+    assert confirm(ticket, user).message_id == first.pk
+
+
 def test_a_foreign_message_is_refused_before_anything_is_done(
     user, other_user, upload, message_of, bucket
 ):
@@ -487,12 +514,14 @@ def test_metadata_is_merged_over_presigns(user, upload):
     assert Attachment.find(ticket.attachment_id).metadata == {"caption": "a", "width": 2}
 
 
-def test_bad_metadata_loses_nothing(user, upload):
+def test_bad_metadata_loses_nothing(user, upload, store_calls):
     ticket = upload(user, metadata={"a": "x" * 5000})
+    store_calls()
 
     with pytest.raises(InvalidMetadata):
         confirm(ticket, user, metadata={"b": "x" * 5000})
 
+    assert store_calls() == []  # it was told before anything was done
     assert confirm(ticket, user).metadata == {"a": "x" * 5000}
 
 
@@ -567,13 +596,13 @@ def test_two_confirms_for_two_messages_at_once(user, upload, message_of):
     def hang(message):
         try:
             return confirm(ticket, user, message_id=message.pk).message_id
-        except AlreadyLinked:
-            return None
+        except AlreadyLinked as error:
+            return error.attr
         finally:
             connection.close()
 
     with ThreadPoolExecutor(8) as pool:
-        (winner,) = filter(None, pool.map(hang, messages))
+        (winner,) = {*pool.map(hang, messages)} - {"message_id"}
     assert Attachment.objects.get().message_id == winner
 
 
@@ -649,6 +678,19 @@ def test_another_confirm_finishes_between_reading_and_leasing(user, upload, monk
     monkeypatch.setattr(Attempt, "take", lose)
 
     assert confirm(ticket, user).is_ready
+
+
+def test_another_confirm_hands_over_between_reading_and_leasing(user, upload, monkeypatch):
+    ticket = upload(user)
+
+    def lose(attachment):
+        monkeypatch.undo()
+        Attempt.take(Attachment.find(ticket.attachment_id)).hand_over()
+        return Attempt.take(attachment)
+
+    monkeypatch.setattr(Attempt, "take", lose)
+
+    assert confirm(ticket, user).in_background
 
 
 def test_a_row_that_is_deleted_between_reading_and_leasing(user, upload, monkeypatch):
@@ -765,6 +807,48 @@ def test_a_row_deleted_under_a_confirm_leaves_no_object(user, upload, bucket, sl
     assert list_keys(bucket, ticket) == []
 
 
+def test_a_row_deleted_under_a_worker_leaves_no_object(user, upload, bucket, slow_copy):
+    ticket = upload(user)
+    Attempt.take(Attachment.find(ticket.attachment_id)).hand_over()
+    slow_copy(delete_rows)
+
+    services.process_attachment(attachment_id=ticket.attachment_id)
+
+    assert list_keys(bucket, ticket) == []
+
+
+def test_a_message_that_was_given_while_a_worker_verified_is_kept(
+    user, upload, message_of, slow_copy
+):
+    ticket, message = upload(user), message_of(user)
+    Attempt.take(Attachment.find(ticket.attachment_id)).hand_over()
+    slow_copy(lambda: confirm(ticket, user, message_id=message.pk))
+
+    services.process_attachment(attachment_id=ticket.attachment_id)
+
+    row = Attachment.objects.get()
+    assert (row.status, row.message) == ("ready", message)
+
+
+@pytest.mark.parametrize("has_message", [False, True])
+def test_a_row_that_is_deleted_while_a_later_confirm_changes_it(
+    user, upload, message_of, monkeypatch, has_message
+):
+    ticket, message = upload(user), message_of(user)
+    confirm(ticket, user)
+    find = Attachment.find
+
+    def find_and_lose(attachment_id):
+        found = find(attachment_id)
+        delete_rows()
+        return found
+
+    monkeypatch.setattr(Attachment, "find", find_and_lose)
+
+    with pytest.raises(NotFound):
+        confirm(ticket, user, metadata={"a": 1}, message_id=message.pk if has_message else None)
+
+
 def test_a_bad_file_after_a_confirm_that_died_leaves_no_copy(
     user, upload, post_file, bucket, slow_copy
 ):
@@ -835,5 +919,3 @@ def test_failing_to_remove_the_pending_object_is_no_error(user, upload, bucket, 
 
     assert confirm(ticket, user).is_ready
     assert f"pending/{ticket.attachment_id}" in list_keys(bucket, ticket)
-    monkeypatch.undo()
-    Attachment.objects.update(expires_at=timezone.now() - timedelta(days=2))

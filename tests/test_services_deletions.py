@@ -1,12 +1,13 @@
 """Objects go after their rows, whatever deletes the rows and whatever fails."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -114,6 +115,7 @@ def test_a_copy_that_was_given_up_is_deleted_again_after_an_hour_a_day_and_a_wee
 
         note = ObjectDeletion.objects.get()
         assert abs(note.due_at - timezone.now() - delay) < timedelta(minutes=1)
+        assert (note.attempts, note.last_error) == (0, "")
         assert services.carry_out_deletions() == 0  # it is not due yet
         ObjectDeletion.objects.update(due_at=timezone.now() - timedelta(seconds=1))
 
@@ -167,12 +169,14 @@ def test_a_savepoint_that_is_rolled_back_does_not_stop_what_comes_after(
     assert gone.key not in list_keys(bucket)
 
 
-def test_many_rows_cost_one_call_to_the_store(user, attachment_of, store_calls):
+@pytest.mark.parametrize("context", [nullcontext, transaction.atomic])
+def test_many_rows_cost_one_call_to_the_store(user, attachment_of, store_calls, context):
     for _ in range(3):
         attachment_of(user)
     store_calls()
 
-    user.delete()
+    with context():
+        user.delete()
 
     assert store_calls() == ["DeleteObjects"]
 
@@ -199,8 +203,9 @@ def test_a_note_is_due_at_once_though_the_clock_here_is_ahead_of_the_databases(m
     monkeypatch.setattr(due_at, "_get_default", lambda: later)
 
     deletions.note_deletions(["attachments/due"])
+    deletions.note_late_copy("attachments/late", upload_id="")
 
-    assert find_due().exists()
+    assert find_due().count() == 2
 
 
 def test_the_object_goes_at_once_though_the_clock_here_is_behind_the_databases(
@@ -215,6 +220,24 @@ def test_the_object_goes_at_once_though_the_clock_here_is_behind_the_databases(
     assert list_notes() == set()
 
 
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_database_that_goes_after_the_commit_keeps_the_notes(user, attachment_of, caplog, error):
+    """The row is gone: the user must not hear that it is not."""
+    attachment = attachment_of(user)
+    Attachment.objects.update(expires_at=timezone.now() - SECOND)
+
+    def go_after_the_commit(execute, sql, *args):
+        if sql.startswith("SELECT") and "attachments_deletions" in sql:
+            raise error("the database is gone")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(go_after_the_commit):
+        attachment.delete()
+
+    assert list_notes() == {attachment.key}
+    assert "wait for the next purge_orphans: the database is gone" in caplog.text
+
+
 def test_carrying_out_says_that_the_store_is_down(user, attachment_of, store_down):
     attachment_of(user).delete()
 
@@ -225,7 +248,7 @@ def test_carrying_out_says_that_the_store_is_down(user, attachment_of, store_dow
 
 
 def test_what_the_store_refuses_to_delete_stays_with_its_reason(
-    user, attachment_of, monkeypatch, caplog
+    user, attachment_of, monkeypatch, caplog, told
 ):
     refused, gone = attachment_of(user), attachment_of(user)
     Attachment.objects.update(expires_at=timezone.now() - SECOND)
@@ -239,7 +262,9 @@ def test_what_the_store_refuses_to_delete_stays_with_its_reason(
     note = ObjectDeletion.objects.get()
     assert (note.key, note.attempts) == (refused.key, 1)
     assert note.last_error == "AccessDenied: locked"
-    assert str(refused.pk) in caplog.text
+    *_, facts = told("objects_deleted")
+    assert (facts["count"], facts["refused_count"]) == (1, 1)
+    assert f"to delete 1 (AccessDenied): attachments/{refused.pk}/…\n" in caplog.text
     assert refused.key not in caplog.text  # it still opens the file
     assert str(gone.pk) not in caplog.text
     # The same run does not try again, and the next not at once.
@@ -268,15 +293,16 @@ def test_an_object_that_is_gone_already_is_no_error(user, attachment_of, bucket)
     assert list_notes() == set()
 
 
-def test_two_runs_share_the_work(user, attachment_of, monkeypatch):
-    keys = [f"attachments/{number}" for number in range(4)]
-    deletions.note_deletions(keys)
+def test_two_runs_share_the_work_and_begin_with_what_waits_longest(monkeypatch):
+    for seconds in range(4):
+        due_at = timezone.now() - seconds * SECOND
+        ObjectDeletion.objects.create(key=f"attachments/{seconds}", due_at=due_at)
     monkeypatch.setattr(storage, "MAX_DELETE", 2)
+
     taken = [deletions._claim_notes(find_due()) for _ in range(3)]
 
     found = [{note.key for note in notes} for notes in taken]
-    assert [len(keys) for keys in found] == [2, 2, 0]
-    assert found[0] | found[1] == set(keys)
+    assert found == [{"attachments/3", "attachments/2"}, {"attachments/1", "attachments/0"}, set()]
 
 
 def test_a_run_that_was_killed_leaves_its_notes_for_a_later_one(user, attachment_of, bucket):
@@ -285,6 +311,8 @@ def test_a_run_that_was_killed_leaves_its_notes_for_a_later_one(user, attachment
     deletions._claim_notes(find_due())  # and then the process is gone
 
     assert services.carry_out_deletions() == 0
+    wait = ObjectDeletion.objects.latest("due_at").due_at - timezone.now()
+    assert timedelta(0) < timedelta(minutes=2) - wait < 30 * SECOND
     ObjectDeletion.objects.update(due_at=Now())  # its claim is over
     assert services.carry_out_deletions() >= 1
     assert attachment.key not in list_keys(bucket)
@@ -353,6 +381,45 @@ def test_what_a_run_took_is_too_late_to_keep():
     assert list_notes() == {"thumbnails/late"}
 
 
+@pytest.mark.postgres
+def test_what_is_kept_is_taken_by_no_run_meanwhile():
+    """Or else a row would name an object that a run is about to delete."""
+    deletions.note_made("thumbnails/kept")
+    ObjectDeletion.objects.update(due_at=Now())
+    taken = []
+
+    def run():
+        try:
+            taken.extend(deletions._claim_notes(find_due()))
+        finally:
+            connection.close()
+
+    def run_before(execute, sql, *args):
+        if sql.startswith("DELETE"):
+            with ThreadPoolExecutor(1) as other:
+                other.submit(run).result(timeout=30)
+        return execute(sql, *args)
+
+    with transaction.atomic(), connection.execute_wrapper(run_before):
+        assert deletions.keep_made("thumbnails/kept") == {"thumbnails/kept"}
+
+    assert taken == []
+    assert list_notes() == set()
+
+
+def test_what_no_row_will_name_goes_at_once_and_nothing_else(bucket):
+    for key in ("thumbnails/dropped", "thumbnails/other"):
+        bucket.put_object(Key=key, Body=b"x")
+        deletions.note_made(key)
+
+    deletions.drop_made("thumbnails/dropped")
+
+    assert "thumbnails/dropped" not in list_keys(bucket)
+    assert "thumbnails/other" in list_keys(bucket)
+    waiting = ObjectDeletion.objects.exclude(pk__in=find_due()).values_list("key", "repeats")
+    assert set(waiting) == {("thumbnails/dropped", 2), ("thumbnails/other", 3)}
+
+
 def test_a_request_leaves_what_is_looked_for_again_later(bucket):
     attachment_id = uuid4()
     deletions.note_late_copy(f"attachments/{attachment_id}/nonce/file", upload_id="")
@@ -393,7 +460,16 @@ def test_a_bulk_deletion_deletes_so_many_objects_and_no_more(
         deleted = services.delete_attachments(Attachment.objects.all()).deleted
 
     assert (deleted, len(list_notes()), len(nudges)) == (5, 3, 1)
-    assert any(item["sql"].endswith(" LIMIT 3") for item in queries)  # the rest is not even read
+    (read,) = [item["sql"] for item in queries if item["sql"].endswith(" LIMIT 3")]
+    assert "ORDER BY" not in read  # the rest is not even read
+
+
+def test_what_is_still_to_be_uploaded_takes_no_space(user, upload):
+    upload(user, content=None, size_bytes=5)
+
+    extent = services.measure_attachments(Attachment.objects.all())
+
+    assert extent == bulk.Extent(row_count=1, object_count=0, size_bytes=0)
 
 
 def test_a_task_does_the_rest(settings, bucket):
@@ -437,7 +513,7 @@ def test_a_savepoint_that_is_kept_and_one_that_is_not(user, attachment_of, bucke
     assert list_notes() == set()
 
 
-def test_the_admin_tries_the_chosen_notes_again_and_no_others(bucket):
+def test_the_admin_tries_the_chosen_notes_again_and_no_others(bucket, nudges):
     deletions.note_deletions(["attachments/chosen", "attachments/other"])
     ObjectDeletion.objects.update(attempts=3, due_at=timezone.now() + timedelta(hours=1))
     deletions.note_deletions(["attachments/due"])
@@ -448,6 +524,7 @@ def test_the_admin_tries_the_chosen_notes_again_and_no_others(bucket):
     assert services.retry_deletions(due) == 0  # it was not tried in vain
 
     assert list_notes() == {"attachments/other", "attachments/due"}
+    assert nudges == []  # nothing is left for a task
 
 
 def test_the_admin_tries_so_many_notes_again_and_no_more(bucket, monkeypatch, nudges):
@@ -569,6 +646,8 @@ def test_a_key_that_the_store_cannot_be_told_stops_no_other(bucket):
     assert services.carry_out_deletions() == 1
 
     assert list_notes() == {"attachments/\x01", ""}
+    errors = set(ObjectDeletion.objects.values_list("last_error", flat=True))
+    assert errors == {"InvalidKey: DeleteObjects cannot name it."}
     assert "attachments/other" not in list_keys(bucket)
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 import requests
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from PIL import Image
@@ -126,6 +126,17 @@ def test_what_cannot_be_looked_into_is_not_even_fetched(ready, settings, store_c
     settings.ATTACHMENTS = {**settings.ATTACHMENTS, "ALLOWED_CONTENT_TYPES": ["text/plain"]}
     attachment = ready(content_type="text/plain", content=b"a text")
     services.inspect_again()
+    store_calls()
+
+    services.process_attachment(attachment_id=attachment.pk)
+
+    assert Attachment.objects.get().is_inspected
+    assert store_calls() == []
+
+
+def test_what_is_too_large_to_be_looked_into_is_not_even_fetched(ready, monkeypatch, store_calls):
+    attachment = ready()
+    monkeypatch.setattr(inspect, "MAX_FILE_BYTES", attachment.size_bytes - 1)
     store_calls()
 
     services.process_attachment(attachment_id=attachment.pk)
@@ -445,10 +456,40 @@ def test_tries_are_counted_as_far_as_the_column_goes(ready, monkeypatch):
     Attachment.objects.update(tries=2**15 - 1)
     monkeypatch.setattr(inspect, "inspect_file", be_unable)
 
-    services.process_waiting()
+    report = services.process_waiting()
 
     attachment.refresh_from_db()
-    assert attachment.tries == 2**15 - 1
+    assert isinstance(report.outage, DecodingUnavailable)
+    assert (attachment.tries, attachment.is_leased) == (2**15 - 1, True)
+
+
+def test_a_file_that_fails_by_a_fault_of_ours_is_logged_with_its_traceback(
+    ready, monkeypatch, caplog
+):
+    attachment = ready()
+    monkeypatch.setattr(inspect, "inspect_file", lambda *args, **kwargs: 1 / 0)
+
+    report = services.process_waiting()
+
+    assert (report.failed, report.outage) == (1, None)
+    assert f"Left undone: attachment {attachment.pk}" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_run_ends_when_the_database_does_not_answer(ready, monkeypatch, error):
+    ready(), ready()
+    tried = []
+
+    def fail(*, attachment_id):
+        tried.append(attachment_id)
+        raise error
+
+    monkeypatch.setattr(process, "process_attachment", fail)
+
+    with pytest.raises(error):
+        services.process_waiting()
+    assert len(tried) == 1
 
 
 def test_files_that_fail_keep_no_other_from_its_turn(ready, monkeypatch):
@@ -562,10 +603,12 @@ def test_make_thumbnails_looks_into_what_is_there(ready, bucket, samples):
     picture = ready()
     ready(content_type="application/pdf")
     ready(content=samples["image/png"][:60])
+    ready().change(where={}, content_type="text/plain")  # nothing is to be found in it
+    picture.change(where={}, lease_expires_at=timezone.now() + timedelta(hours=1))  # put off
 
     report = json.loads(commands.run("make_thumbnails", "--json"))
 
-    assert report == {"inspected": 3, "thumbnails": 1, "unreadable": 1, "left": 0, "outage": None}
+    assert report == {"inspected": 4, "thumbnails": 1, "unreadable": 1, "left": 0, "outage": None}
     picture.refresh_from_db()
     assert list_thumbnails(bucket) == {picture.thumbnail_key}
     assert json.loads(commands.run("make_thumbnails", "--json"))["inspected"] == 0
@@ -607,12 +650,26 @@ def test_make_thumbnails_again_drops_facts_for_a_verdict_alone(
     assert (report["outage"] is None) is is_verdict
 
 
+def test_ready_files_that_were_looked_into_are_looked_into_again(ready, inspected):
+    again, refused = inspected(), inspected()
+    ready()
+    refused.change(where={}, status="rejected", thumbnail_key="")
+
+    assert services.inspect_again() == 1
+
+    assert not Attachment.find(again.pk).is_inspected
+    assert Attachment.find(refused.pk).is_inspected
+
+
 def test_make_thumbnails_says_what_is_left(ready):
     storage.delete_objects([ready().key])
+    progress = []
 
+    first = services.inspect_waiting(on_progress=progress.append)
     report = json.loads(commands.run("make_thumbnails", "--json", status=1))
 
-    assert report["left"] == 1
+    assert first.left == report["left"] == 1
+    assert progress == [1]  # it is tried once in a run
 
 
 def test_notes_of_what_is_made_are_not_taken_before_their_time(bucket):

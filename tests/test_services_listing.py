@@ -203,8 +203,8 @@ def test_who_is_not_signed_in_sees_nothing(user):
 
     row = make_rows(user, 1)[0]
 
-    page = services.VisibleAttachments(user=AnonymousUser())
-    assert read_page(page, size=10).rows == []
+    page = read_page(services.VisibleAttachments(user=AnonymousUser()), size=10)
+    assert (page.rows, page.following) == ([], None)
     with pytest.raises(NotFound):
         services.get_attachment(attachment_id=row.pk, user=AnonymousUser())
 

@@ -62,6 +62,20 @@ def test_many_files_are_shared_by_workers(user, upload):
         assert request_ids == [f"request-{number}" for number in ids]
 
 
+def test_a_repeated_confirm_tells_of_what_is_left_and_of_nothing_else(user, upload):
+    ticket = upload(user)
+
+    def confirm_and_listen():
+        services.confirm_upload(attachment_id=ticket.attachment_id, user=user)
+        return [attachment_id for attachment_id, _request_id in nudges.served.take()]
+
+    nudges.served.take()
+    assert confirm_and_listen() == confirm_and_listen() == [str(ticket.attachment_id)]
+
+    services.process_attachment(attachment_id=ticket.attachment_id)
+    assert confirm_and_listen() == []
+
+
 def test_nobody_is_told_of_what_was_rolled_back(user, upload):
     with pytest.raises(RuntimeError), transaction.atomic():
         confirm(upload, user)

@@ -132,6 +132,7 @@ def test_bad_input_makes_no_row(user, request_, error, attr):
         services.presign_upload(user=user, **{**PNG, **request_})
 
     assert raised.value.attr == attr
+    assert "?" not in raised.value.detail  # all that it says is known
     assert not Attachment.objects.exists()
 
 
@@ -181,7 +182,7 @@ def test_a_user_who_goes_while_presign_runs_is_not_called_a_message(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("idempotency_key", [None, "k"])
 def test_the_message_goes_while_presign_runs(user, message_of, monkeypatch, idempotency_key):
-    message = message_of(user)
+    message, _other = message_of(user), message_of(user)
     monkeypatch.setattr(storage, "ensure_bucket", lambda has_files: message.delete())
     message_id = message.pk
 
@@ -196,14 +197,16 @@ def test_the_message_goes_while_presign_runs(user, message_of, monkeypatch, idem
 
 def test_the_same_key_gives_the_same_attachment_with_a_fresh_form(user):
     first = services.presign_upload(user=user, **PNG, idempotency_key="k")
-    Attachment.objects.update(expires_at=timezone.now())
+    other = services.presign_upload(user=user, **PNG)
+    Attachment.objects.update(expires_at=(expired_at := timezone.now()))
 
     second = services.presign_upload(user=user, **PNG, idempotency_key="k")
 
     assert (first.is_replayed, second.is_replayed) == (False, True)
     assert second.attachment_id == first.attachment_id
     assert second.expires_at > first.expires_at
-    assert Attachment.objects.get().expires_at == second.expires_at
+    assert Attachment.find(first.attachment_id).expires_at == second.expires_at
+    assert Attachment.find(other.attachment_id).expires_at == expired_at
 
 
 def test_the_same_request_may_be_spelled_otherwise(user):
@@ -245,8 +248,9 @@ def test_the_same_key_for_another_message_is_refused(user, message_of):
 
 
 def test_keys_are_each_users_own(user, other_user):
-    first = services.presign_upload(user=user, **PNG, idempotency_key="k")
-    second = services.presign_upload(user=other_user, **PNG, idempotency_key="k")
+    key = "k" * 255  # the longest
+    first = services.presign_upload(user=user, **PNG, idempotency_key=key)
+    second = services.presign_upload(user=other_user, **PNG, idempotency_key=key)
 
     assert first.attachment_id != second.attachment_id
 
@@ -255,9 +259,12 @@ def test_a_key_is_free_after_24_hours(user):
     first = services.presign_upload(user=user, **PNG, idempotency_key="k")
     IdempotencyKey.objects.update(expires_at=F("expires_at") - timedelta(hours=24, seconds=1))
 
-    second = services.presign_upload(user=user, **{**PNG, "filename": "b.png"}, idempotency_key="k")
+    another = {**PNG, "filename": "b.png"}
+    second = services.presign_upload(user=user, **another, idempotency_key="k")
+    third = services.presign_upload(user=user, **another, idempotency_key="k")
 
     assert second.attachment_id != first.attachment_id
+    assert third.attachment_id == second.attachment_id  # it stands for this one, for 24 hours
     assert IdempotencyKey.objects.count() == 1
 
 

@@ -4,6 +4,7 @@ import json
 import signal
 from contextlib import nullcontext, suppress
 from datetime import timedelta
+from math import ceil
 from typing import ClassVar
 
 import pytest
@@ -18,7 +19,6 @@ from attachments.models import Attachment, ObjectDeletion
 from attachments.scanning import Outcome, Verdict
 from attachments.services import attempts, process, scan, scanned, verify
 from attachments.services.attempts import Attempt
-from attachments.services.leases import RETRY_AFTER, SCAN_LEASE
 from attachments.storage import copies
 from tests.clamd import EICAR, FOUND, STREAM_MAX_BYTES, answer, nest, play, read_file
 from tests.commands import run, start
@@ -236,7 +236,7 @@ def test_a_file_waits_for_a_scanner_that_is_down(user, confirm, use_scanner, rea
     use_scanner("unix:///nowhere/clamd.sock")
     row = confirm(user)
     waits = []
-    for _ in range(len(RETRY_AFTER) + 1):
+    for _ in range(6):
         with pytest.raises(ScannerUnavailable):
             process_now(row)
         row.refresh_from_db()
@@ -246,11 +246,7 @@ def test_a_file_waits_for_a_scanner_that_is_down(user, confirm, use_scanner, rea
         Attachment.objects.update(lease_expires_at=timezone.now())
         row.refresh_from_db()
 
-    expected = [*RETRY_AFTER, RETRY_AFTER[-1]]
-    assert all(
-        timedelta(0) < delay - wait < timedelta(seconds=30)
-        for delay, wait in zip(expected, waits, strict=True)
-    )
+    assert [ceil(wait / timedelta(minutes=1)) for wait in waits] == [1, 2, 4, 8, 15, 15]
     assert row.tries == len(waits)
     use_scanner(real_clamd.url)
     process_now(row)
@@ -684,7 +680,7 @@ def test_a_lease_outlives_the_answer_of_a_scanner(user, confirm, real_clamd):
     Attempt.take(row)
 
     row.refresh_from_db()
-    assert SCAN_LEASE - (row.lease_expires_at - timezone.now()) < timedelta(seconds=30)
+    assert ceil((row.lease_expires_at - timezone.now()) / timedelta(minutes=1)) == 5
 
 
 class Watched:

@@ -4,9 +4,11 @@ import base64
 import errno
 import hashlib
 import io
+from functools import partial
 
 import pytest
 import requests
+from django.utils import timezone
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
@@ -15,6 +17,8 @@ from attachments.errors import DecodingUnavailable, NotUploaded, StorageUnavaila
 from attachments.media import sandbox
 from attachments.models import Attachment
 from attachments.services import fetching, strip
+from attachments.services.attempts import Attempt
+from attachments.storage import objects
 from tests.stores import list_keys
 
 pytestmark = [
@@ -151,6 +155,50 @@ def test_an_image_that_is_too_large_to_be_fetched_is_not_called_another(
     attachment = handed_over(size_bytes=len(photo) if is_declared else None)
 
     assert process(attachment).error["code"] == "metadata_not_removable"
+
+
+def test_a_file_is_fetched_no_further_than_allowed(bucket, monkeypatch):
+    monkeypatch.setattr(objects, "CHUNK_BYTES", 2)
+    bucket.put_object(Key="pending/x", Body=b"abcdef")
+    chunks = []
+
+    def fetch(max_bytes):
+        chunks.clear()
+        going_on = partial(chunks.append, 1)
+        with fetching.fetch_object("pending/x", max_bytes=max_bytes, on_chunk=going_on) as fetched:
+            return fetched.size_bytes, fetched.file.read(), len(chunks)
+
+    assert fetch(6) == (6, b"abcdef", 3)
+    assert fetch(4) == (6, b"abcdef", 3)  # more than allowed, so that it is known
+    assert fetch(3) == (4, b"abcd", 2)
+
+
+def test_an_image_that_arrived_cut_is_not_published(handed_over, monkeypatch):
+    attachment, put = handed_over(), storage.put_object
+
+    def put_half(*, content, checksum_sha256, **options):
+        half = content.read()[:-100]
+        put(content=io.BytesIO(half), checksum_sha256=digest(half), **options)
+
+    monkeypatch.setattr(storage, "put_object", put_half)
+
+    with pytest.raises(StorageUnavailable):
+        process(attachment)
+
+    assert Attachment.objects.get().status == "verifying"
+
+
+def test_an_image_whose_row_another_worker_took_meanwhile_is_left_to_it(handed_over, monkeypatch):
+    attachment = handed_over()
+
+    def be_overtaken(**options):
+        Attachment.objects.update(lease_expires_at=timezone.now())
+        Attempt.take(Attachment.find(attachment.pk))
+
+    monkeypatch.setattr(storage, "put_object", be_overtaken)
+
+    assert process(attachment).status == "verifying"
+    assert attachment.is_leased
 
 
 def test_an_image_of_a_type_without_a_way_is_not_published(user, upload, settings, real_files):

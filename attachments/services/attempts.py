@@ -166,9 +166,8 @@ class Attempt:
         tell_refused(self.attachment)
 
     def hand_over(self, **fields: Any) -> None:
-        """Leave the work to a worker. Raises ``AttemptLost``."""
-        since = self.attachment.waiting_since or timezone.now()
-        self._let_go(waiting_since=since, lease_expires_at=NOW, **fields)
+        """Leave the work of a request to a worker. Raises ``AttemptLost``."""
+        self._let_go(waiting_since=timezone.now(), lease_expires_at=NOW, **fields)
 
     def release(self) -> None:
         """Let the next confirm have the row at once. Raises ``AttemptLost``."""

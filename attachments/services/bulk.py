@@ -39,7 +39,7 @@ class Extent:
 def measure_attachments(rows: QuerySet[Attachment]) -> Extent:
     """Let the database count rows, objects and bytes."""
     kept = Q(status__in=[Attachment.Status.READY, Attachment.Status.SCANNING])
-    found = rows.order_by().aggregate(
+    found = rows.aggregate(
         rows=Count("pk"), objects=Count("pk", filter=kept), size=Sum("size_bytes", filter=kept)
     )
     return Extent(
@@ -63,7 +63,7 @@ def delete_attachments(rows: QuerySet[Attachment]) -> Deletion:
     protect stays. The objects of the first thousand rows are deleted right after the commit, the
     rest by a task or the next purge.
     """
-    doomed = Attachment.objects.filter(pk__in=rows.order_by().values("pk"))
+    doomed = Attachment.objects.filter(pk__in=rows.values("pk"))
     with transaction.atomic(using=doomed.db):
         if has_host_rows():
             return _delete_with_host_rows(doomed)
@@ -95,7 +95,7 @@ def retry_deletions(notes: QuerySet[ObjectDeletion]) -> int:
     A note that was not tried in vain keeps its time: its object is gone, and is looked for again.
     Raises ``StorageUnavailable``.
     """
-    tried = ObjectDeletion.objects.filter(pk__in=notes.order_by().values("pk"), attempts__gt=0)
+    tried = ObjectDeletion.objects.filter(pk__in=notes.values("pk"), attempts__gt=0)
     ids = list(tried.values_list("pk", flat=True)[: storage.MAX_DELETE])
     if tried.update(due_at=Now()) > len(ids):
         transaction.on_commit(partial(events.deletions_left.send, sender=ObjectDeletion))

@@ -152,6 +152,8 @@ def _change(attachment: Attachment, changes: Changes) -> None:
             # Another confirm may hang it there at this moment, of the same request perhaps.
             row = row.filter(Q(message=None) | Q(message=fields["message_id"]))
         if not row.update(**fields):
+            if Attachment.find(attachment.pk) is None:
+                raise NotFound
             raise AlreadyLinked(attr="message_id")
     for name, value in fields.items():
         setattr(attachment, name, value)

@@ -41,7 +41,6 @@ def fetch_object(
             size_bytes += len(chunk)
             if size_bytes > max_bytes:
                 break
-        file.flush()
         file.seek(0)
         checksum = spell_digest(digest.digest())
         yield Fetched(file=file, size_bytes=size_bytes, checksum_sha256=checksum)

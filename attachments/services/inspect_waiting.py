@@ -37,7 +37,7 @@ def inspect_waiting(*, on_progress: Callable[[int], None] = lambda count: None) 
 
 
 def inspect_again() -> int:
-    """Let all ready files that can be looked into be looked into once more; give how many.
+    """Let all ready files that were looked into be looked into once more; give how many.
 
     What was found stays until something else is.
     """
