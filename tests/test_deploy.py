@@ -554,7 +554,7 @@ values["ATTACHMENTS"] = {**DEFAULTS, **values["ATTACHMENTS"]}
 values["STORAGES"]["attachments"]["OPTIONS"].pop("client_config")
 names = ["DEBUG", "ALLOWED_HOSTS", "DATABASES", "CACHES", "STORAGES", "ATTACHMENTS", "LOGGING"]
 names += ["LANGUAGE_CODE", "LOG_REQUESTS", "bind", "workers"]
-print(json.dumps({name: values[name] for name in names}))
+print(json.dumps({name: values[name] for name in names}, default=repr))
 """
 
     def show(**variables: str) -> "subprocess.CompletedProcess[str]":
