@@ -1,6 +1,7 @@
 """Bearer tokens as REST framework sees them: who sends the request."""
 
-from functools import cache
+from copy import copy
+from functools import cache, lru_cache
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -10,13 +11,16 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import AuthenticationFailed
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
-from rest_framework_simplejwt.utils import get_md5_hash_password
+from rest_framework_simplejwt.utils import aware_utcnow, get_md5_hash_password
 
 # In the order of the model. Django reads others from the database when they are asked for.
 COLUMNS = ("id", "password", "is_superuser", "is_staff", "is_active")
+
+# Some hundred bytes each.
+_MAX_VERIFIED = 4096
 
 
 class TokenNotValid(exceptions.AuthenticationFailed):
@@ -29,7 +33,9 @@ class TokenNotValid(exceptions.AuthenticationFailed):
 class BearerAuthentication(JWTAuthentication):
     """simplejwt's, with one narrow query, and with one error for all that may be wrong.
 
-    A token dies at once when its user is deleted, made inactive, or has a new password.
+    A token dies at once when its user is deleted, made inactive, or has a new password. Its
+    signature is verified once by each process, and at each use whether its time is over: nothing
+    else that it says can change.
     """
 
     def authenticate(self, request: Request) -> tuple[Any, Token] | None:
@@ -43,8 +49,24 @@ class BearerAuthentication(JWTAuthentication):
         scheme, _, rest = header.partition(b" ")
         return super().get_raw_token(scheme.capitalize() + b" " + rest)
 
+    def get_validated_token(self, raw_token: bytes) -> Token:
+        token = copy(_verify(raw_token))
+        token.payload = token.payload.copy()
+        token.current_time = aware_utcnow()
+        try:
+            token.check_exp()
+        except TokenError as error:
+            raise TokenNotValid from error
+        return token
+
     def get_user(self, validated_token: Token) -> Any:
         return get_token_user(validated_token)
+
+
+@lru_cache(maxsize=_MAX_VERIFIED)
+def _verify(raw_token: bytes) -> Token:
+    """What is refused is not kept: it is looked at anew."""
+    return JWTAuthentication().get_validated_token(raw_token)
 
 
 def get_token_user(token: Token) -> Any:

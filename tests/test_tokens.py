@@ -5,15 +5,18 @@ import hmac
 import json
 import time
 from base64 import urlsafe_b64encode
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from nodus.authentication import get_token_user
+from nodus.authentication import BearerAuthentication, get_token_user
 
 pytestmark = pytest.mark.django_db
 
@@ -92,6 +95,33 @@ def test_what_is_no_access_token_gives_the_same_error(api, tokens):
         assert_is_dead(ask(api, token))
     for token in ("nonsense", tokens["access"], tokens["refresh"][:-2]):
         assert_is_dead(refresh(api, token))
+
+
+def test_a_token_that_was_taken_dies_when_its_time_is_over(api, tokens, monkeypatch):
+    assert ask(api, tokens["access"]).status_code == 200
+
+    later = timezone.now() + timedelta(hours=1, seconds=1)
+    monkeypatch.setattr("nodus.authentication.aware_utcnow", lambda: later)
+
+    assert_is_dead(ask(api, tokens["access"]))
+
+
+def test_a_token_is_verified_once_and_each_request_has_its_own(user, monkeypatch):
+    decode, verified = TokenBackend.decode, []
+
+    def watch(self, token, *args, **kwargs):
+        verified.append(token)
+        return decode(self, token, *args, **kwargs)
+
+    monkeypatch.setattr(TokenBackend, "decode", watch)
+    raw_token = str(AccessToken.for_user(user)).encode()
+
+    first = BearerAuthentication().get_validated_token(raw_token)
+    first["user_id"] = "1000000"
+    second = BearerAuthentication().get_validated_token(raw_token)
+
+    assert second["user_id"] == str(user.pk)
+    assert verified == [raw_token]
 
 
 def test_all_that_the_api_asks_of_the_user_is_one_query(user, django_assert_num_queries):
