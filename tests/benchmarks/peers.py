@@ -118,7 +118,7 @@ def _compare_reads(
     floor = make_request("GET", "/floor", token=django.token)
     their_floor = Side(port=django.port, make_requests=lambda: [floor] * requests)
     return [
-        _compare("presign", presign, their_presign, rounds=rounds, min_ratio=0.8),
+        _compare("presign", presign, their_presign, rounds=rounds, min_ratio=0.65),
         _compare("tickets by batches of 20", batch, their_presign, rounds=rounds, min_ratio=4.0),
         _compare("detail", detail, their_detail, rounds=rounds, min_ratio=1.4),
         _compare("presign to a bare view", presign, their_floor, rounds=rounds),
