@@ -2,13 +2,18 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
-from psycopg import Connection, OperationalError
+from psycopg import Connection, Error, OperationalError
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 from psycopg_pool.base import AttemptWithBackoff
+
+_CANCEL_SECONDS = 1
+# How often psycopg looks up while it waits, for Ctrl-C.
+_INTERVAL_SECONDS = 0.1
 
 
 class PatientConnection(Connection[Any]):
@@ -21,17 +26,22 @@ class PatientConnection(Connection[Any]):
     patience: ClassVar[float | None] = None
     """Seconds for each statement of this process, or for each part of its result."""
 
-    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.patience is None:
-            return super().wait(gen, *args, **kwargs)
+    def wait(self, gen: Any, interval: float = _INTERVAL_SECONDS, timeout: Any = None) -> Any:
         try:
-            return super().wait(gen, *args, **{"timeout": self.patience, **kwargs})
+            return super().wait(gen, interval, timeout or self.patience)
         except OperationalError as error:
-            if self.info.transaction_status != TransactionStatus.ACTIVE:
+            is_told = error.sqlstate is not None
+            if is_told or self.info.transaction_status != TransactionStatus.ACTIVE:
                 raise
-            self.close()  # an answer that comes yet would be taken for that of the next statement
+            self._give_up()
             message = f"PostgreSQL gave no answer within {self.patience} s."
             raise OperationalError(message) from error
+
+    def _give_up(self) -> None:
+        """Closed alone, a statement that waits for a lock would keep its server process."""
+        with suppress(Error):
+            self.cancel_safe(timeout=_CANCEL_SECONDS)
+        self.close()  # an answer that comes yet would be taken for that of the next statement
 
 
 # A request waits for a connection no longer than a client waits for an answer.

@@ -8,5 +8,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nodus.settings")
 
 application = get_wsgi_application()
 
-# Longer than any page takes at a million rows, and no longer than browsers and proxies wait.
-PatientConnection.patience = 30
+# As long as nginx waits for a page. Whoever deletes a million files at once needs some of it.
+PatientConnection.patience = 60

@@ -275,6 +275,8 @@ def test_a_message_that_is_locked_keeps_no_other_waiting(user, attachment_of, me
                 cursor.execute("SET lock_timeout = '3s'")
             services.confirm_upload(attachment_id=attachment.pk, user=user, message_id=free.pk)
         finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
             connection.close()
 
     with ThreadPoolExecutor(1) as thread, transaction.atomic():

@@ -662,6 +662,8 @@ def test_runs_do_not_wait_for_each_other(bucket):
                 cursor.execute("SET lock_timeout = '3s'")
             return services.carry_out_deletions()
         finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
             connection.close()
 
     with ThreadPoolExecutor(1) as thread, transaction.atomic():

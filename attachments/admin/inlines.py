@@ -79,7 +79,7 @@ class NewestFormSet(BaseInlineFormSet):
             ids = [attachment.pk for attachment in uploads]
             try:
                 link_attachments(attachment_ids=ids, message=self.instance, user=self.uploader)
-            except AttachmentError as error:  # since the form looked: the page is saved without
+            except AttachmentError as error:  # since the form was checked
                 text = _("The files were not attached: %s") % error.detail
                 messages.error(self.request, text)
             else:

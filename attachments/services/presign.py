@@ -95,7 +95,7 @@ def _presign(
             stored = insert(attachments, user=user, limits=limits)
         else:
             stored = insert_once(attachments, user=user, limits=limits, key=idempotency_key)
-    except IntegrityError as error:  # the user went meanwhile: a message is held by its lock
+    except IntegrityError as error:  # the user was deleted meanwhile; a message cannot be
         raise NotFound from error
     return [
         _sign_ticket(attachment, is_replayed=attachment is not new)

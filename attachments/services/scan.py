@@ -49,7 +49,7 @@ def _bring_out(attachment: Attachment, judge: Callable[[Attempt], dict[str, Any]
                 if found is not None:
                     _publish(attempt, found)
             except storage.ObjectNotFound:
-                # Whoever took the row may have deleted it; then the rejection counts for nothing.
+                # Another may have taken the row and deleted the object: `reject` finds that out.
                 raise ObjectMissing from None
     except (NotFound, RejectedUpload, UploadInProgress):
         return  # the row says why, or is gone; or another one works on it
